@@ -1,0 +1,181 @@
+package router
+
+import (
+	"strings"
+	"sync/atomic"
+
+	"github.com/holdfast-edge/holdfast/frame"
+	"github.com/holdfast-edge/holdfast/frame/pusher"
+)
+
+// Event is one publish request: the same event for each of its channels.
+type Event struct {
+	Name     string
+	Data     string   // handed to clients byte for byte
+	Channels []string // names, already checked by the caller
+	Except   string   // socket id that is skipped; "" or an unknown one skips nobody
+
+	source publishSource
+	sender connRef // client events: the connection that sent it
+	userID string  // client events on presence channels: who that is
+}
+
+// Broker carries events to every node that has subscribers. The in-process one
+// hands them to this node's directory.
+type Broker interface {
+	// Publish returns when the event has its place in the order of each of its
+	// channels, or an error when none of them got it. Any goroutine; never blocks.
+	Publish(app *App, ev *Event) error
+}
+
+// direct is the Broker of a single node.
+type direct struct{ r *Router }
+
+func (d direct) Publish(app *App, ev *Event) error { return d.r.deliver(app, ev) }
+
+// Publish hands an event to the subscribers of its channels. The caller has checked
+// names and sizes against Limits. It returns ErrBusy, and has then delivered
+// nothing, when a loop that would have to deliver it is too far behind.
+func (r *Router) Publish(app *App, ev *Event) error { return r.broker.Publish(app, ev) }
+
+// delivery is one event of one channel, encoded once, on its way to the loops.
+// Immutable but for left.
+type delivery struct {
+	prepared *frame.Prepared
+	except   connRef // not delivered to this connection; zero = to all
+	kind     sentKind
+	app      *App
+	size     int64 // bytes of the frame
+	payload  int   // bytes of the message in it
+	began    int64 // monotonic ns of the publish
+
+	left atomic.Int32 // loops whose walk has not ended
+}
+
+// newDelivery encodes a message of the router's own. It starts on a loop and is
+// small, so it is not deflated: that would hold up the loop, and a plain message is
+// always allowed.
+func (r *Router) newDelivery(app *App, kind sentKind, text []byte, began int64) *delivery {
+	p := frame.Prepare(frame.OpText, text)
+	return &delivery{prepared: p, kind: kind, app: app, size: int64(len(p.Plain)), payload: len(text), began: began}
+}
+
+// deliver puts an event into the order of each of its channels.
+func (r *Router) deliver(app *App, ev *Event) error {
+	if r.busyFor(app, ev.Channels) {
+		return ErrBusy
+	}
+	now := r.clock()
+	except := ev.sender
+	if ev.Except != "" {
+		if loop, slot, gen, ok := r.socketIDs.Parse(ev.Except); ok {
+			except = connRef{slot: slot, gen: gen, loop: loop}
+		}
+	}
+	for _, channel := range ev.Channels {
+		app.published[ev.source].Add(1)
+		r.deliverTo(app, ev, channel, except, now)
+	}
+	return nil
+}
+
+// deliverTo handles one channel. The event is encoded between two looks at the
+// directory: not at all for a channel without subscribers, and never under the lock.
+func (r *Router) deliverTo(app *App, ev *Event, channel string, except connRef, now int64) {
+	dir := app.dir.shard(channel)
+	keep := ev.cacheable(channel)
+
+	dir.mu.Lock()
+	if dir.channels[channel] == nil {
+		if keep {
+			dir.cache.putLocked(now, r.limits().CacheTTL, channel, ev.Name, ev.Data)
+		}
+		dir.mu.Unlock()
+		r.stats.recipients.observe(0)
+		return
+	}
+	dir.mu.Unlock()
+
+	d := r.encode(app, ev, channel, now)
+	d.except = except
+
+	dir.mu.Lock()
+	defer dir.mu.Unlock()
+	if keep {
+		dir.cache.putLocked(now, r.limits().CacheTTL, channel, ev.Name, ev.Data)
+	}
+	members := uint32(0)
+	if ch := dir.channels[channel]; ch != nil {
+		members = ch.members
+		r.postLocked(ch, d)
+	}
+	r.stats.recipients.observe(int64(members))
+}
+
+// cacheable tells whether the event becomes a cache channel's last one: what the
+// application published does, what clients or the protocol say does not.
+func (ev *Event) cacheable(channel string) bool {
+	return ev.source != sourceClient && pusher.KindOf(channel)&pusher.Cache != 0 &&
+		!reserved(ev.Name)
+}
+
+// reserved tells whether an event name is the protocol's own.
+func reserved(name string) bool {
+	return strings.HasPrefix(name, "pusher:") || strings.HasPrefix(name, "pusher_internal:")
+}
+
+// encode makes the one encoding of an event that all its receivers share. An event
+// from outside the loops is also deflated, if anybody could read that.
+func (r *Router) encode(app *App, ev *Event, channel string, now int64) *delivery {
+	buf := r.texts.Get().(*[]byte)
+	defer r.texts.Put(buf)
+	*buf = pusher.AppendEvent((*buf)[:0], ev.Name, channel, ev.Data, pusher.EventOptions{UserID: ev.userID})
+	kind := sentEvent
+	if ev.source == sourceClient {
+		kind = sentClientEvent
+	}
+	d := r.newDelivery(app, kind, *buf, now)
+	if ev.source != sourceClient && len(*buf) > deflateOver && r.deflaters.Load() > 0 {
+		z := r.zippers.Get().(*frame.Deflater)
+		d.prepared.Deflate(z, deflateOver)
+		r.zippers.Put(z)
+	}
+	return d
+}
+
+// deflateOver is the size in bytes from which on a message is worth deflating.
+const deflateOver = 256
+
+// busyFor tells whether a loop with members of one of the channels is over its
+// backlog. It looks at the channels only when some loop is.
+func (r *Router) busyFor(app *App, channels []string) bool {
+	some := false
+	for _, s := range r.shards {
+		some = some || s.backlog.over(r.backlogEvents, r.backlogBytes)
+	}
+	if !some {
+		return false
+	}
+	for _, channel := range channels {
+		if r.channelBusy(app, channel) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Router) channelBusy(app *App, channel string) bool {
+	dir := app.dir.shard(channel)
+	dir.mu.Lock()
+	defer dir.mu.Unlock()
+	ch := dir.channels[channel]
+	if ch == nil {
+		return false
+	}
+	for _, l := range ch.loopsLocked() {
+		if r.shards[l.loop].backlog.over(r.backlogEvents, r.backlogBytes) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,279 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/holdfast-edge/holdfast/frame/pusher"
+	"github.com/holdfast-edge/holdfast/router/auth"
+)
+
+// refusal is the answer to a subscribe that is not admitted. The connection stays.
+type refusal struct {
+	result subscribeResult // metric label
+	typ    string          // "type" of pusher:subscription_error
+	status int
+	text   string
+}
+
+func unauthorized(text string) *refusal { return &refusal{resultAuth, "AuthError", 401, text} }
+func badRequest(text string) *refusal   { return &refusal{resultBadRequest, "BadRequest", 400, text} }
+func limitReached(format string, args ...any) *refusal {
+	return &refusal{resultLimit, "LimitReached", 403, fmt.Sprintf(format, args...)}
+}
+
+// welcome is what a subscriber of a presence or cache channel is told at its join
+// marker, read in the step that put the marker into the inbox.
+type welcome struct {
+	ch     *channel
+	local  uint32       // the loop's record of the channel
+	snap   *snapshot    // presence channels
+	cached *cachedEvent // cache channels; nil = miss
+}
+
+// subscribe handles pusher:subscribe in s.msg.
+func (s *Shard) subscribe(slot uint32, x *session) {
+	var sub pusher.Subscribe
+	if s.decoder.Subscribe(s.msg.Data, &sub) != nil {
+		s.sendError(slot, x, codeInvalidMessage, "Invalid message format")
+		return
+	}
+	app := s.appOf(x)
+	name := string(sub.Channel)
+	kind := pusher.KindOf(name)
+	member, no := s.examine(slot, x, app, kind, name, &sub)
+	if no == nil {
+		no = s.join(slot, x, app, kind, name, member)
+	}
+	if no == nil {
+		s.stats.subscribes[typeOf(kind)][resultOK].Add(1)
+		return
+	}
+	s.stats.subscribes[typeOf(kind)][no.result].Add(1)
+	s.text = pusher.AppendSubscriptionError(s.text[:0], name, no.typ, no.text, no.status)
+	s.send(slot, x)
+}
+
+// examine checks everything about a subscribe that needs no lock: the name, the
+// right to subscribe, and who the subscriber says it is on a presence channel.
+// A signature is verified every time, also when the connection is subscribed.
+func (s *Shard) examine(slot uint32, x *session, app *App, kind pusher.Kind, name string, sub *pusher.Subscribe) (pusher.Member, *refusal) {
+	limits := s.r.limits()
+	if kind&pusher.ServerToUser != 0 {
+		return pusher.Member{}, s.ownUserChannel(slot, x, name)
+	}
+	if err := pusher.ValidChannel(name, limits.ChannelNameBytes); err != nil {
+		return pusher.Member{}, badRequest(err.Error())
+	}
+	if !kind.NeedsAuth() {
+		return pusher.Member{}, nil
+	}
+	present := kind&pusher.Presence != 0
+	if no := s.verify(slot, x, app, sub, present && sub.HasChannelData); no != nil || !present {
+		return pusher.Member{}, no
+	}
+	if !sub.HasChannelData {
+		// A signed-in user needs no channel_data: it is who it signed in as.
+		if who := s.signedIn(slot, x); who != nil {
+			return who.member, nil
+		}
+		return pusher.Member{}, badRequest("a presence channel needs channel_data, or a signed-in user")
+	}
+	member, err := pusher.ParseChannelData(sub.ChannelData, limits.UserIDBytes, limits.UserInfoBytes)
+	if err != nil {
+		return pusher.Member{}, badRequest(err.Error())
+	}
+	return member, nil
+}
+
+// ownUserChannel admits #server-to-user-{id} for the connection's own signed-in
+// user; clients send it with an empty auth.
+func (s *Shard) ownUserChannel(slot uint32, x *session, name string) *refusal {
+	id, ok := pusher.ServerToUserID(name)
+	if who := s.signedIn(slot, x); ok && who != nil && who.member.UserID == id {
+		return nil
+	}
+	s.stats.failures.auth[authForeignUser].Add(1)
+	return unauthorized("the channel belongs to a user that is not signed in on this connection")
+}
+
+func (s *Shard) verify(slot uint32, x *session, app *App, sub *pusher.Subscribe, withData bool) *refusal {
+	var id [socketIDBytes]byte
+	err := app.Credentials().VerifySubscription(sub.Auth, s.socketID(id[:0], slot, x), sub.Channel, sub.ChannelData, withData)
+	switch {
+	case err == nil:
+		return nil
+	case len(sub.Auth) == 0:
+		s.stats.failures.auth[authMissing].Add(1)
+		return unauthorized("the channel needs a signature: auth is missing")
+	case errors.Is(err, auth.ErrKey):
+		s.stats.failures.auth[authKey].Add(1)
+		return unauthorized("auth names another application key")
+	case withData:
+		s.stats.failures.auth[authSignature].Add(1)
+		return unauthorized("signature does not match socket_id:channel:channel_data")
+	default:
+		s.stats.failures.auth[authSignature].Add(1)
+		return unauthorized("signature does not match socket_id:channel")
+	}
+}
+
+// join registers a subscription and posts its marker to the own inbox, in one step
+// under the directory lock: what is posted before the marker the subscriber does
+// not get, what is posted after it the subscriber gets, and what it is told at the
+// marker was true in between.
+//
+// A connection that is subscribed already stays a member once and is answered
+// again. Whoever it was on a presence channel, it remains.
+func (s *Shard) join(slot uint32, x *session, app *App, kind pusher.Kind, name string, member pusher.Member) *refusal {
+	limits := s.r.limits()
+	dir := app.dir.shard(name)
+	dir.mu.Lock()
+	defer dir.mu.Unlock()
+
+	ch := dir.channels[name]
+	var here *loopMembers
+	if ch != nil {
+		here = ch.onLoopLocked(s.id)
+	}
+	if here != nil {
+		if id, _ := s.find(x, here.local); id != 0 {
+			s.r.loops.MustPost(s.id, opWelcome, s.ref(slot, x).pack(), s.welcomeLocked(dir, ch, here.local))
+			return nil
+		}
+	}
+	if int(x.subscriptions) >= limits.Subscriptions {
+		s.stats.failures.limited[scopeSubscriptions].Add(1)
+		return limitReached("subscriptions: %d, limit %d (limits.subscriptions)", x.subscriptions+1, limits.Subscriptions)
+	}
+	if ch != nil && kind&pusher.Presence != 0 {
+		if p := ch.presenceLocked(); p.users[member.UserID] == nil && len(p.list) >= limits.PresenceMembers {
+			s.stats.failures.limited[scopePresence].Add(1)
+			return limitReached("presence members: %d, limit %d (limits.presence_members)", len(p.list)+1, limits.PresenceMembers)
+		}
+	}
+	id, n := s.nodes.Alloc()
+	if id == 0 {
+		return limitReached("subscriptions of all connections of one loop: limit %d", s.r.memberships)
+	}
+	local := uint32(0)
+	if here == nil {
+		if local, _ = s.locals.Alloc(); local == 0 {
+			s.nodes.Free(id)
+			return limitReached("channels of one loop: limit %d", s.r.memberships)
+		}
+	}
+
+	if ch == nil {
+		ch = dir.createLocked(app, name, kind)
+	}
+	if kind&pusher.Presence != 0 {
+		s.enterPresenceLocked(ch, id, member)
+	}
+	if here == nil {
+		here = ch.addLoopLocked(s.id, local)
+		s.channels.set(local, ch)
+	}
+	here.count++
+	ch.members++
+	ch.checkLocked()
+	*n = membership{next: x.first, local: here.local, place: placePending}
+	x.first = id
+	x.subscriptions++
+	s.stats.subscriptions[typeOf(kind)].Add(1)
+
+	arg := uint64(id) | uint64(slot)<<32
+	if kind&(pusher.Presence|pusher.Cache) == 0 {
+		s.r.loops.MustPost(s.id, opJoin, arg, ch)
+	} else {
+		s.r.loops.MustPost(s.id, opJoin, arg, s.welcomeLocked(dir, ch, here.local))
+	}
+	s.countChangedLocked(ch)
+	return nil
+}
+
+// enterPresenceLocked makes the subscriber known. The others are told before the
+// subscriber's marker is posted, so it does not hear of itself.
+func (s *Shard) enterPresenceLocked(ch *channel, id uint32, member pusher.Member) {
+	u, first := ch.presenceLocked().joinLocked(member)
+	s.present[id] = u
+	if first && ch.members > 0 {
+		s.text = pusher.AppendMemberAdded(s.text[:0], ch.name, u.member)
+		s.r.postLocked(ch, s.r.newDelivery(ch.app, sentPresence, s.text, s.now))
+	}
+}
+
+// welcomeLocked reads what a subscriber of this moment is to be told.
+func (s *Shard) welcomeLocked(dir *dirShard, ch *channel, local uint32) *welcome {
+	w := &welcome{ch: ch, local: local}
+	if p := ch.presenceLocked(); p != nil {
+		w.snap = p.snapshotLocked()
+	}
+	if ch.kind&pusher.Cache != 0 {
+		w.cached = dir.cache.getLocked(s.now, ch.name)
+	}
+	return w
+}
+
+// admit adds a member at its join marker.
+func (s *Shard) admit(id, slot uint32, ref any) {
+	n := s.nodes.At(id)
+	if n.place == placeCancelled {
+		s.nodes.Free(id)
+		return
+	}
+	n.place = s.arrays.push(s.locals.At(n.local), slot)
+	switch w := ref.(type) {
+	case *channel:
+		s.succeed(slot, w.name, "{}")
+	case *welcome:
+		s.welcome(slot, w)
+	}
+}
+
+// welcomeAgain answers a repeated subscribe, unless the subscription or the whole
+// connection has ended since.
+func (s *Shard) welcomeAgain(ref connRef, w *welcome) {
+	if !s.sessions.is(ref) {
+		return
+	}
+	if id, _ := s.find(s.sessions.at(ref.slot), w.local); id != 0 {
+		s.welcome(ref.slot, w)
+	}
+}
+
+// welcome writes success, then the last event of a cache channel or its absence.
+func (s *Shard) welcome(slot uint32, w *welcome) {
+	data := "{}"
+	if w.snap != nil {
+		data = w.snap.text()
+	}
+	s.succeed(slot, w.ch.name, data)
+	if w.ch.kind&pusher.Cache == 0 {
+		return
+	}
+	if e := w.cached; e != nil {
+		s.text = pusher.AppendEvent(s.text[:0], e.name, e.channel, e.data, pusher.EventOptions{Cached: true})
+	} else {
+		s.text = pusher.AppendCacheMiss(s.text[:0], w.ch.name)
+	}
+	s.send(slot, s.sessions.at(slot))
+}
+
+func (s *Shard) succeed(slot uint32, channel, data string) {
+	s.text = pusher.AppendSucceeded(s.text[:0], channel, data)
+	s.send(slot, s.sessions.at(slot))
+}
+
+// find looks for a connection's membership in a local channel; prev is the one
+// before it in the connection's list. Both are 0 when there is none.
+func (s *Shard) find(x *session, local uint32) (id, prev uint32) {
+	for id = x.first; id != 0; {
+		n := s.nodes.At(id)
+		if n.local == local {
+			return id, prev
+		}
+		prev, id = id, n.next
+	}
+	return 0, 0
+}
