@@ -1,0 +1,201 @@
+package api
+
+import (
+	"errors"
+	"math"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-edge/holdfast/router"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+)
+
+// Publisher is the router as requests see it that change something.
+type Publisher interface {
+	AppByID(id string) (*router.App, bool)
+	// Publish may keep ev. An error means that nothing was delivered.
+	Publish(app *router.App, ev *router.Event) error
+	Terminate(app *router.App, userID string)
+}
+
+// Observer is the router as requests see it that ask.
+type Observer interface {
+	Info(app *router.App, channel string, want router.Info) router.ChannelInfo
+	// Channels lists the occupied channels whose names begin with prefix, sorted.
+	Channels(app *router.App, prefix string, want router.Info) []router.NamedInfo
+	Users(app *router.App, channel string) []string
+	Connections(app *router.App) int
+}
+
+// Router is all that the API needs of the router.
+type Router interface {
+	Publisher
+	Observer
+}
+
+var _ Router = (*router.Router)(nil)
+
+const (
+	contentType  = "application/json"
+	serverHeader = "holdfast"
+)
+
+// Server answers the HTTP API on connections that it is given.
+type Server struct {
+	// Immutable after New.
+	router  Router
+	clock   func() time.Time
+	start   time.Time // zero of the rate buckets' clock
+	prefix  string
+	head    int
+	http    fasthttp.Server
+	metrics *metrics
+
+	// Atomic; any goroutine.
+	limits   atomic.Pointer[Limits]
+	draining atomic.Bool
+
+	// Concurrent.
+	rates    sync.Map  // application id → *limit.Rate; entries for known applications only
+	decoders sync.Pool // of *decoder
+}
+
+// New makes a Server. clock is the wall clock, read twice a request; only tests
+// give another one than the process's own.
+func New(cfg Config, r Router, clock func() time.Time) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{router: r, clock: clock, start: clock(), prefix: cfg.PathPrefix, head: cfg.HeadBytes, metrics: newMetrics()}
+	s.decoders.New = func() any { return new(decoder) }
+	s.limits.Store(&cfg.Limits)
+	s.http = fasthttp.Server{
+		Handler:        s.serve,
+		ErrorHandler:   s.fault,
+		HeaderReceived: s.requestConfig,
+		ExpectHandler:  s.expect,
+		Name:           serverHeader,
+		Logger:         silent{},
+
+		// The caller bounds the conversations and their time; fasthttp's own
+		// refusal at a bound would be plain text.
+		Concurrency: math.MaxInt32,
+
+		LazyRequestTime: true, // the clock of the API is another
+
+		// A head must fit the buffer whole. Heads of exactly HeadBytes do.
+		ReadBufferSize:               cfg.HeadBytes + 1,
+		DisablePreParseMultipartForm: true, // a body is JSON, whatever its type says, and is never put into files
+	}
+	return s, nil
+}
+
+// SetLimits replaces the limits: requests whose head comes after it see the new
+// ones. Any goroutine. Invalid limits are refused as a whole.
+func (s *Server) SetLimits(l Limits) error {
+	if err := l.Validate(); err != nil {
+		return err
+	}
+	s.limits.Store(&l)
+	return nil
+}
+
+// Drain makes every later publish a 503 draining, and every later answer the
+// last one of its conversation. It is for good. Any goroutine.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Collector is the package's metrics, to be registered once.
+func (s *Server) Collector() prometheus.Collector { return s.metrics }
+
+// ServeConn serves one conversation: the requests of c, one after the other and
+// pipelined ones too, until either side ends it. It blocks meanwhile, and closes
+// c in the end. After a refusal that left a body unread, closing takes up to two
+// seconds or 1 MiB of that body, so that the answer arrives.
+//
+// Deadlines are the caller's: a Read of c that fails with a timeout in the middle
+// of a request is answered 408, between requests it ends the conversation with a
+// nil error. The error is of no use but for counting: it is never about what a
+// client sent well.
+func (s *Server) ServeConn(c net.Conn) error {
+	return s.http.ServeConn(&conversation{Conn: c})
+}
+
+// requestConfig gives each request the body limit in force when its head came.
+func (s *Server) requestConfig(*fasthttp.RequestHeader) fasthttp.RequestConfig {
+	return fasthttp.RequestConfig{MaxRequestBodySize: s.limits.Load().BodyBytes}
+}
+
+// expect decides about a request that asks before it sends its body. fasthttp
+// would go on with 100 Continue and only then look at the length. The response
+// body that is set here is sent with the status returned: a test holds fasthttp
+// to that, since its documentation does not.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	if r := s.bodyTooLarge(ctx); r != nil {
+		s.metrics.count(routeOf(ctx, s.prefix), r.status)
+		r.write(ctx)
+		markUnread(ctx)
+		return r.status
+	}
+	return fasthttp.StatusContinue
+}
+
+// bodyTooLarge is the refusal of a body by its declared length, or nil.
+func (s *Server) bodyTooLarge(ctx *fasthttp.RequestCtx) *refusal {
+	limit := s.limits.Load().BodyBytes
+	if n := ctx.Request.Header.ContentLength(); n > limit {
+		return overLimit(413, codeBodyTooLarge, "the request body is", int64(n), "bytes", int64(limit), "limits.body_bytes")
+	}
+	return nil
+}
+
+// fault answers what fasthttp could not make a request of. The conversation ends
+// after it, and what else the client is sending is read and dropped.
+func (s *Server) fault(ctx *fasthttp.RequestCtx, err error) {
+	r := s.faultRefusal(ctx, err)
+	s.metrics.count(routeOf(ctx, s.prefix), r.status)
+	ctx.Response.Reset()
+	ctx.Response.SkipBody = ctx.IsHead()
+	r.write(ctx)
+	if r.status != fasthttp.StatusRequestTimeout {
+		markUnread(ctx)
+	}
+}
+
+// markUnread says that request bytes may follow that nobody will read.
+func markUnread(ctx *fasthttp.RequestCtx) {
+	if c, ok := ctx.Conn().(*conversation); ok {
+		c.unread.Store(true)
+	}
+}
+
+func (s *Server) faultRefusal(ctx *fasthttp.RequestCtx, err error) *refusal {
+	var small *fasthttp.ErrSmallBuffer
+	var timeout net.Error
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		if r := s.bodyTooLarge(ctx); r != nil {
+			return r
+		}
+		return overLimitUnmeasured(413, codeBodyTooLarge, "the request body is", "bytes", int64(s.limits.Load().BodyBytes), "limits.body_bytes")
+	case errors.As(err, &small):
+		return overLimitUnmeasured(431, codeHeadTooLarge, "the request head is", "bytes", int64(s.head), "limits.head_bytes")
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return refuse(408, codeTimeout, "the request did not come whole in time")
+	default:
+		return refuse(400, codeBadRequest, "this is no HTTP/1.1 request that the API can read")
+	}
+}
+
+// routeOf is the metric label of a request that never became one.
+func routeOf(ctx *fasthttp.RequestCtx, prefix string) route {
+	return locate(string(ctx.Request.Header.RequestURI()), prefix).route
+}
+
+// silent is fasthttp's logger: what it would say is in the metrics.
+type silent struct{}
+
+func (silent) Printf(string, ...any) {}
