@@ -1,0 +1,87 @@
+package netio
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/holdfast-edge/holdfast/frame"
+)
+
+// doorContinue tells a client that its body is wanted (RFC 9110 section 10.1.1).
+const doorContinue = "HTTP/1.1 100 Continue\r\n\r\n"
+
+// doorRefusal is an answer that the door gives by itself; the conversation ends
+// with it.
+type doorRefusal struct {
+	status     int
+	code, text string
+}
+
+var (
+	doorMalformed   = &doorRefusal{400, "bad_request", "malformed HTTP/1.1 request"}
+	doorHeadTooLong = &doorRefusal{431, "head_too_large", "request line or head is over limits.request_line_bytes, limits.head_bytes or limits.head_count"}
+	doorNoLength    = &doorRefusal{411, "length_required", "Transfer-Encoding is not accepted in requests: send Content-Length"}
+	doorEarlyBytes  = &doorRefusal{400, "bad_request", "bytes after a WebSocket upgrade request and before its 101 response (RFC 6455 section 4.1)"}
+)
+
+func (r *doorRefusal) encode() []byte { return frame.AppendHTTPError(nil, r.status, r.code, r.text) }
+
+// doorHead is what the door knows of the request that it collects.
+type doorHead struct {
+	bytes     int  // of the head; 0 = not complete yet
+	total     int  // of head and body
+	scanned   int  // bytes known not to complete the head
+	upgrade   bool // asks for a WebSocket
+	oversized bool // the body is over the limit and is not read
+	expect    bool // has an Expect field
+	waits     bool // the client waits for 100 before it sends the body
+}
+
+// parse looks for a complete head in p. A head that cannot be served, or cannot
+// become one that can, is refused.
+func (h *doorHead) parse(p []byte, cfg *doorConfig) (complete bool, refusal *doorRefusal) {
+	if !frame.HeadComplete(p, h.scanned) {
+		h.scanned = len(p)
+		if len(p) > cfg.maxHead() {
+			return false, doorHeadTooLong
+		}
+		return false, nil
+	}
+	var head frame.Head
+	switch err := head.Parse(p, cfg.Head); {
+	case errors.Is(err, frame.ErrHeadTooLarge):
+		return false, doorHeadTooLong
+	case err != nil:
+		return false, doorMalformed
+	case head.Chunked:
+		return false, doorNoLength
+	}
+	body := max(0, head.ContentLength)
+	if body > cfg.Body {
+		h.oversized, body = true, 0
+	}
+	h.bytes, h.total = head.Len, head.Len+int(body)
+	h.upgrade, h.expect = head.Upgrade, head.Expect100
+	h.waits = head.Expect100 && !head.HTTP10 && body > 0
+	return true, nil
+}
+
+// doorDropField removes the fields of a name, in place, from a head that is known
+// to be well formed. It returns the shortened head, which ends where the old one
+// ended.
+func doorDropField(head []byte, name string) []byte {
+	for line := 0; ; {
+		end := bytes.IndexByte(head[line:], '\n')
+		if end < 0 {
+			return head
+		}
+		end += line + 1
+		text := head[line:end]
+		if len(text) > len(name) && text[len(name)] == ':' && bytes.EqualFold(text[:len(name)], []byte(name)) {
+			copy(head[end-line:], head[:line])
+			head = head[end-line:] // the next line begins where this one did
+			continue
+		}
+		line = end
+	}
+}

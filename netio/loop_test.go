@@ -1,0 +1,337 @@
+package netio
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/holdfast-edge/holdfast/frame"
+	"github.com/holdfast-edge/holdfast/netio/wheel"
+)
+
+func TestARecordKeepsItsBudget(t *testing.T) {
+	if n := unsafe.Sizeof(record{}); n != 40 {
+		t.Fatalf("an idle connection's record takes %d bytes, budget 40", n)
+	}
+	if n := unsafe.Sizeof(wheel.Node{}); n != 16 {
+		t.Fatalf("its timer node takes %d bytes, budget 16", n)
+	}
+}
+
+func TestUpgradeGreetingEchoAndClose(t *testing.T) {
+	srv := startServer(t, nil, nil)
+	c := srv.dial()
+	c.wantText("hello")
+	c.sendText("one")
+	c.wantText("one")
+
+	t.Log("a ping between two fragments is answered at once")
+	c.send(maskedFrame(frame.OpText, false, []byte("tw")))
+	c.send(maskedFrame(frame.OpPing, true, []byte("p")))
+	if op, p, err := readFrame(c.r); err != nil || op != frame.OpPong || string(p) != "p" {
+		t.Fatalf("got %d %q %v, want the pong", op, p, err)
+	}
+	c.send(maskedFrame(frame.OpContinuation, true, []byte("o")))
+	c.wantText("two")
+
+	t.Log("a client's close is answered with its own code")
+	c.send(maskedFrame(frame.OpClose, true, []byte{0x0f, 0xa1, 'b', 'y', 'e'})) // 4001
+	c.wantClose(4001)
+	eventually(t, "the session hears of the close once", func() bool {
+		return srv.count(func(s *echoSession) int64 { return s.closed.Load() }) == 1
+	})
+	if r := srv.lastReason(); r.Code != 4001 || r.Label != frame.PeerClosed.Label {
+		t.Fatalf("reason = %+v", r)
+	}
+}
+
+func TestFramesBehindTheHeadAreNotLost(t *testing.T) {
+	srv := startServer(t, nil, nil)
+	raw := srv.dialTCP()
+	// A client that does not wait for the 101, which the fast door must bear.
+	_, _ = io.WriteString(raw, upgradeHead+string(maskedFrame(frame.OpText, true, []byte("early"))))
+	c := &wsClient{t: t, conn: raw, r: bufio.NewReader(raw)}
+	if err := readUpgrade(c.r); err != nil {
+		t.Fatal(err)
+	}
+	c.wantText("hello")
+	c.wantText("early")
+}
+
+func TestAHeadMayComeByteByByte(t *testing.T) {
+	srv := startServer(t, nil, nil)
+	raw := srv.dialTCP()
+	for i := range upgradeHead {
+		if _, err := raw.Write([]byte{upgradeHead[i]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := &wsClient{t: t, conn: raw, r: bufio.NewReader(raw)}
+	if err := readUpgrade(c.r); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range maskedFrame(frame.OpText, true, pattern(1, 200)) {
+		c.send([]byte{b})
+	}
+	c.wantText("hello")
+	c.wantText(string(pattern(1, 200)))
+}
+
+func TestBrokenHandshakesAreAnsweredAndClosed(t *testing.T) {
+	srv := startServer(t, nil, nil)
+	cases := []struct{ name, head, status string }{
+		{"not HTTP", "\x16\x03\x01 garbage\r\n\r\n", "400"},
+		{"wrong WebSocket version", strings.Replace(upgradeHead, "Version: 13", "Version: 8", 1), "426"},
+		{"no key", strings.Replace(upgradeHead, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 1), "400"},
+		{"head too large", "GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("a", 9000) + "\r\n\r\n", "431"},
+		{"request line too large", "GET /" + strings.Repeat("a", 5000) + " HTTP/1.1\r\nHost: x\r\n\r\n", "431"},
+		{"endless head", "GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("a", 20000), "431"},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			raw := srv.dialTCP()
+			if _, err := io.WriteString(raw, tc.head); err != nil {
+				t.Fatal(err)
+			}
+			answer, err := io.ReadAll(raw)
+			if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 "+tc.status+" ") {
+				t.Fatalf("answer %.80q, %v; want status %s and a clean end", answer, err, tc.status)
+			}
+		})
+	}
+}
+
+func TestHandshakeDeadline(t *testing.T) {
+	srv := startServer(t, func(c *Config) { c.Limits.HandshakeTimeout = time.Second }, nil)
+	raw := srv.dialTCP()
+	_, _ = io.WriteString(raw, "GET /app/k HTTP/1.1\r\n")
+	if n, err := raw.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Fatalf("read %d bytes, %v; want a TCP close without a word", n, err)
+	}
+	if n := srv.sum(func(l *loopStats) uint64 { return l.handshakes[handshakeTimeout].Load() }); n != 1 {
+		t.Fatalf("%d handshake timeouts counted", n)
+	}
+}
+
+func TestPlainHTTPGoesThroughTheSlowDoor(t *testing.T) {
+	srv := startServer(t, nil, nil)
+	raw := srv.dialTCP()
+	r := bufio.NewReader(raw)
+	for range 3 {
+		_, _ = io.WriteString(raw, "GET /up HTTP/1.1\r\nHost: x\r\n\r\n")
+		status, err := r.ReadString('\n')
+		if err != nil || status != "HTTP/1.1 200 OK\r\n" {
+			t.Fatalf("status %q, %v", status, err)
+		}
+		for line := ""; line != "\r\n"; {
+			if line, err = r.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if body, err := r.ReadString('\n'); err != nil || body != "GET /up HTTP/1.1\r\n" {
+			t.Fatalf("body %q, %v", body, err)
+		}
+	}
+
+	t.Log("and a WebSocket upgrade as a later request of the same conversation comes back to a loop")
+	_, _ = io.WriteString(raw, upgradeHead)
+	c := &wsClient{t: t, conn: raw, r: r}
+	if err := readUpgrade(r); err != nil {
+		t.Fatal(err)
+	}
+	c.wantText("hello")
+	c.sendText("back")
+	c.wantText("back")
+}
+
+func TestSilentConnectionsArePingedAndClosed(t *testing.T) {
+	srv := startServer(t, func(c *Config) {
+		c.Limits.ActivityTimeout, c.Limits.PingGrace, c.Limits.PongTimeout = time.Second, time.Second, 2*time.Second
+	}, func(k *kernel) {
+		k.progress = func(int) (uint32, bool, syscall.Errno) { return 0, false, syscall.ENOTSUP }
+	})
+	quiet, lively := srv.dial(), srv.dial()
+	quiet.wantText("hello")
+	lively.wantText("hello")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for { // answers whatever comes: any inbound byte is life
+			_, p, err := readFrame(lively.r)
+			if err != nil {
+				return
+			}
+			if string(p) == "ping" {
+				_, _ = lively.conn.Write(maskedFrame(frame.OpPong, true, nil))
+			}
+		}
+	}()
+	quiet.wantText("ping")
+	quiet.wantText("error 4201")
+	quiet.wantClose(4201)
+	if n := srv.sum(func(l *loopStats) uint64 { return l.noPong.Load() }); n != 1 {
+		t.Fatalf("%d connections closed for silence, want only the quiet one", n)
+	}
+	_ = lively.conn.Close()
+	<-done
+}
+
+func TestAnAcknowledgingPeerIsNotPinged(t *testing.T) {
+	var acked atomic.Uint32
+	srv := startServer(t, func(c *Config) {
+		c.Limits.ActivityTimeout, c.Limits.PingGrace = time.Second, time.Second
+	}, func(k *kernel) {
+		k.progress = func(int) (uint32, bool, syscall.Errno) { return acked.Add(100), true, 0 }
+	})
+	c := srv.dial()
+	c.wantText("hello")
+	// The first silent period has no earlier mark to compare with and pings once;
+	// its answer starts the period that the kernel then vouches for.
+	c.wantText("ping")
+	c.send(maskedFrame(frame.OpPong, true, nil))
+	_ = c.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, p, err := readFrame(c.r); err == nil {
+		t.Fatalf("an acknowledging peer was sent %q", p)
+	}
+}
+
+func TestASlowReaderIsClosedAndOthersAreNot(t *testing.T) {
+	var members []uint32
+	batch := frame.NewBatch([]*frame.Prepared{frame.Prepare(frame.OpText, pattern(3, 8<<10))}, false)
+	broadcast := func(s *echoSession, op uint8, _ uint64, _ any) {
+		if members == nil {
+			for slot := range s.live {
+				members = append(members, slot)
+			}
+		}
+		for _, slot := range members {
+			if s.live[slot] {
+				s.conns.Deliver(slot, batch)
+			}
+		}
+	}
+	srv := startServer(t, func(c *Config) { c.Loops = 1 }, nil, func(s *echoSession) { s.onCommand = broadcast })
+	slow, fast := srv.dial(), srv.dial()
+	slow.wantText("hello")
+	fast.wantText("hello")
+	var got atomic.Int64
+	go func() {
+		for {
+			if _, _, err := readFrame(fast.r); err != nil {
+				return
+			}
+			got.Add(1)
+		}
+	}()
+	sent := int64(0)
+	eventually(t, "the stuck reader is closed", func() bool {
+		for range 20 {
+			srv.MustPost(0, 1, 0, nil)
+			sent++
+		}
+		eventually(t, "the reader keeps up", func() bool { return got.Load() == sent })
+		return srv.lastReason().Code == 4100
+	})
+	if n := srv.count(func(s *echoSession) int64 { return s.closed.Load() }); n != 1 {
+		t.Fatalf("%d connections closed, want the slow one alone", n)
+	}
+	eventually(t, "its queue is given back", func() bool {
+		return srv.total(func(l *loopStats) int64 { return l.queuedNow.Load() }) == 0
+	})
+}
+
+func TestAPausedConnectionLosesNothing(t *testing.T) {
+	paused := map[uint32]bool{}
+	onMessage := func(s *echoSession, conn uint32, p []byte) error {
+		s.conns.Send(conn, text(string(p)))
+		if strings.HasPrefix(string(p), "pause") {
+			paused[conn] = true
+			return frame.ErrPause
+		}
+		return nil
+	}
+	onTick := func(s *echoSession) {
+		for conn := range paused {
+			delete(paused, conn)
+			s.conns.Resume(conn)
+		}
+	}
+	srv := startServer(t, func(c *Config) { c.Loops = 1 }, nil, func(s *echoSession) { s.onMessage, s.onTick = onMessage, onTick })
+	c := srv.dial()
+	var all []byte
+	want := []string{"hello"}
+	for _, s := range []string{"a", "pause1", "b", "pause2", "pause3", "c"} {
+		all = append(all, maskedFrame(frame.OpText, true, []byte(s))...)
+		want = append(want, s)
+	}
+	c.send(all)
+	c.sendText("late")
+	for _, s := range append(want, "late") {
+		c.wantText(s)
+	}
+}
+
+func TestMessageTime(t *testing.T) {
+	srv := startServer(t, func(c *Config) { c.Limits.MessageTime = time.Second }, nil)
+	c := srv.dial()
+	c.send(maskedFrame(frame.OpText, false, []byte("never ends")))
+	c.wantClose(1008)
+}
+
+func TestEveryResetIsSurvived(t *testing.T) {
+	srv := startServer(t, nil, nil)
+	before := descriptors(t)
+	var clients sync.WaitGroup
+	for i := range 200 {
+		clients.Go(func() {
+			c := srv.dial()
+			if i%2 == 0 {
+				_ = c.conn.(*net.TCPConn).SetLinger(0)
+			}
+			_ = c.conn.Close()
+		})
+	}
+	clients.Wait()
+	eventually(t, "all sockets are released", func() bool { return srv.admission.live.Load() == 0 })
+	if after := descriptors(t); after > before {
+		t.Fatalf("%d descriptors before, %d after", before, after)
+	}
+	opened := srv.count(func(s *echoSession) int64 { return s.opened.Load() })
+	if closed := srv.count(func(s *echoSession) int64 { return s.closed.Load() }); opened != closed {
+		t.Fatalf("%d opened, %d closed", opened, closed)
+	}
+}
+
+func TestShutdownDeliversTheCloseCode(t *testing.T) {
+	srv := startServer(t, nil, nil, func(s *echoSession) {
+		s.onCommand = func(s *echoSession, _ uint8, _ uint64, _ any) {
+			for conn := range s.live {
+				s.conns.Close(conn, frame.Drain)
+			}
+		}
+	})
+	clients := make([]*wsClient, 20)
+	for i := range clients {
+		clients[i] = srv.dial()
+		clients[i].sendText("unread by nobody")
+	}
+	srv.StopAccepting()
+	for i := range srv.Count() {
+		srv.MustPost(i, 1, 0, nil)
+	}
+	for _, c := range clients {
+		c.wantClose(4200)
+	}
+	eventually(t, "the table is empty", func() bool { return srv.admission.live.Load() == 0 })
+	if _, err := net.Dial("tcp", srv.addr); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Fatalf("the port still answers: %v", err)
+	}
+}
