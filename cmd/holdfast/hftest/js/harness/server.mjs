@@ -1,0 +1,129 @@
+// Server is one real `holdfast serve` process on free ports of the loopback
+// address. The program comes from HFTEST_BIN; go test sets it.
+
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PATIENCE, within } from './events.mjs';
+
+export const APP = { appId: 'app-id', key: 'app-key', secret: 'app-secret' };
+// The same server serves these as well, each with one setting of its own.
+export const COUNTED = { appId: 'counted', key: 'counted-key', secret: 'counted-secret' };
+export const QUIET = { appId: 'quiet', key: 'quiet-key', secret: 'quiet-secret' };
+export const CLOSED = { appId: 'closed', key: 'closed-key', secret: 'closed-secret' };
+
+const app = (a, extra = '') => `[[apps]]\nid = "${a.appId}"\nkey = "${a.key}"\nsecret = "${a.secret}"\n${extra}\n`;
+const CONFIG =
+  app(APP) +
+  app(COUNTED, 'subscription_count = true') +
+  app(QUIET, 'client_events = "off"') +
+  app(CLOSED, 'enabled = false');
+
+export class Server {
+  #folder;
+  #process = null;
+  #exit = null;
+  #log = '';
+
+  // start waits until the server answers. It ends with the test or suite of t.
+  static async start(t) {
+    if (!process.env.HFTEST_BIN) {
+      throw new Error('HFTEST_BIN is not set. Run: go test ./cmd/holdfast/hftest');
+    }
+    const server = new Server();
+    server.#folder = await mkdtemp(join(tmpdir(), 'holdfast-js-'));
+    await writeFile(join(server.#folder, 'holdfast.toml'), CONFIG);
+    server.port = await freePort();
+    server.adminPort = await freePort();
+    t.after(() => server.close());
+    await server.run();
+    return server;
+  }
+
+  // run starts the process, on the same ports every time.
+  async run() {
+    const args = [
+      'serve',
+      '--config', join(this.#folder, 'holdfast.toml'),
+      '--listen', `127.0.0.1:${this.port}`,
+      '--admin-listen', `127.0.0.1:${this.adminPort}`,
+      '--data-dir', join(this.#folder, 'data'),
+    ];
+    const child = spawn(process.env.HFTEST_BIN, args, { cwd: this.#folder, env: cleanEnv(), stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#process = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text) => (this.#log = (this.#log + text).slice(-20_000)));
+    }
+    this.#exit = new Promise((resolve) => {
+      child.once('error', (err) => resolve({ code: -1, signal: null, err }));
+      child.once('exit', (code, signal) => resolve({ code, signal }));
+    });
+    await this.#ready();
+  }
+
+  async #ready() {
+    const deadline = Date.now() + PATIENCE;
+    let gone = null;
+    this.#exit.then((exit) => (gone = exit));
+    for (;;) {
+      try {
+        const answer = await fetch(`${this.url}/up`);
+        if (answer.ok) {
+          await answer.text();
+          return;
+        }
+      } catch {
+        // Not listening yet.
+      }
+      if (gone || Date.now() > deadline) {
+        throw new Error(`holdfast serve is not up (${JSON.stringify(gone)}):\n${this.#log}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+
+  get url() {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  get log() {
+    return this.#log;
+  }
+
+  // kill is kill -9: no close frame, no goodbye.
+  async kill() {
+    this.#process.kill('SIGKILL');
+    return within(this.#exit, 'exit after SIGKILL');
+  }
+
+  // terminate is an orderly stop.
+  async terminate() {
+    this.#process.kill('SIGTERM');
+    return within(this.#exit, `exit after SIGTERM; log:\n${this.#log}`);
+  }
+
+  async close() {
+    if (this.#process && this.#process.exitCode === null && this.#process.signalCode === null) {
+      await this.kill();
+    }
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+// cleanEnv is the environment without what would configure the server.
+function cleanEnv() {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(HOLDFAST|REVERB)_/.test(name)));
+}
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package hftest
+
+const raceEnabled = false

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/holdfast-edge/holdfast/cmd/holdfast/config"
+	"github.com/holdfast-edge/holdfast/frame"
+	"github.com/holdfast-edge/holdfast/frame/pusher"
+	"github.com/holdfast-edge/holdfast/netio"
+	"github.com/holdfast-edge/holdfast/router"
+	"github.com/holdfast-edge/holdfast/router/api"
+	"github.com/holdfast-edge/holdfast/tuning"
+)
+
+// The rooms meet here and nowhere else: netio calls a Session, router offers one.
+var (
+	_ netio.Session = (*router.Shard)(nil)
+	_ router.Conns  = netio.Conns(nil)
+	_ router.Loops  = (*netio.Server)(nil)
+)
+
+// conversations bounds the plain HTTP conversations served at a time. Each holds
+// a goroutine and fasthttp's buffers, about 12 KiB.
+const conversations = 1024
+
+// inboxCommands bounds the commands that wait for one loop.
+const inboxCommands = 65536
+
+// runtimeDeps is what serve hands to newRuntime.
+type runtimeDeps struct {
+	Config   *config.Config
+	Log      *slog.Logger
+	Registry *prometheus.Registry
+}
+
+// edge is the running server: the transport, the router and the API, wired.
+type edge struct {
+	// Immutable after newRuntime.
+	log    *slog.Logger
+	nofile uint64
+	net    *netio.Server
+	router *router.Router
+	api    *api.Server
+
+	mu    sync.Mutex
+	turns []uint64  // of the last Live call
+	asked time.Time // when that was
+	live  error
+}
+
+// newRuntime builds everything and opens nothing.
+func newRuntime(d runtimeDeps) (Runtime, error) {
+	limit, err := tuning.RaiseNofile()
+	if err != nil {
+		return nil, fmt.Errorf("read the descriptor limit: %w", err)
+	}
+	if err := tuning.GrowDescriptorTable(limit); err != nil {
+		// Not fatal: the table then grows under load, in steps that stall every thread.
+		d.Log.Warn("descriptor table not grown at start", "err", err)
+	}
+	e := &edge{log: d.Log, nofile: limit}
+	e.applyMemory(d.Config)
+	loops := d.Config.Server.Loops
+	if loops == 0 {
+		loops = min(256, runtime.GOMAXPROCS(0))
+	}
+	// The transport serves HTTP through the API, and the API publishes through the
+	// router, which posts to the transport: the one cycle, closed by this variable.
+	serveHTTP := func(c net.Conn) error { return e.api.ServeConn(c) }
+	cfg := netConfig(d.Config, loops, limit, d.Log, serveHTTP)
+	cfg.SessionBytes = func() (float64, float64) { return e.router.Bytes() }
+	if e.net, err = netio.New(cfg); err != nil {
+		return nil, err
+	}
+	routerCfg := routerConfig(d.Config, int(limit))
+	if _, err := rand.Read(routerCfg.SocketIDKey[:]); err != nil {
+		return nil, fmt.Errorf("socket id key: %w", err)
+	}
+	if e.router, err = router.New(routerCfg, e.net, e.net.Now); err != nil {
+		return nil, err
+	}
+	for i := range loops {
+		e.net.Attach(i, e.router.Shard(i, e.net.Conns(i)))
+	}
+	if e.api, err = api.New(apiConfig(d.Config), e.router, time.Now); err != nil {
+		return nil, err
+	}
+	return e, e.register(d.Registry, limit)
+}
+
+// register puts every room's metrics on the admin listener.
+func (e *edge) register(registry *prometheus.Registry, nofile uint64) error {
+	kernel, err := tuning.NewKernelCollector(tuning.KernelSources{
+		ReadFile: os.ReadFile, DescriptorLimit: nofile, Sockets: e.net.Sockets,
+	})
+	if err != nil {
+		return fmt.Errorf("kernel metrics: %w", err)
+	}
+	for _, c := range []prometheus.Collector{e.net.Collector(), e.router.Collector(), e.api.Collector(), kernel} {
+		if err := registry.Register(c); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+// Start binds the listeners.
+func (e *edge) Start(context.Context) error {
+	if err := e.net.Start(); err != nil {
+		return err
+	}
+	for _, a := range e.net.Addrs() {
+		e.log.Info("listening", "listener", a.String())
+	}
+	return nil
+}
+
+// Reload takes over what SIGHUP may change.
+func (e *edge) Reload(c *config.Config) error {
+	if err := e.router.Reload(routerConfig(c, 1)); err != nil {
+		return err
+	}
+	if err := e.api.SetLimits(apiLimits(c)); err != nil {
+		return err
+	}
+	e.net.SetLimits(netLimits(c))
+	e.net.SetAdmission(netAdmission(c))
+	e.applyMemory(c)
+	return nil
+}
+
+// applyMemory sets the collector's pace for this host.
+func (e *edge) applyMemory(c *config.Config) {
+	plan := tuning.ApplyMemory(tuning.MemoryOptions{
+		Bytes: uint64(c.Admission.MemoryBytes), Connections: c.Admission.MaxConnections, LookupEnv: os.LookupEnv,
+	})
+	e.log.Info("memory", "ceiling_bytes", plan.Ceiling, "source", plan.Source, "shed_above_bytes", plan.Bytes,
+		"go_limit_bytes", plan.GoLimit, "gogc", plan.GOGC)
+}
+
+// Stop refuses newcomers, tells every client to reconnect at once elsewhere
+// (4200), and waits until they are gone or ctx is done.
+func (e *edge) Stop(ctx context.Context) error {
+	e.net.StopAccepting()
+	e.api.Drain()
+	e.router.CloseAll()
+	return e.net.Shutdown(ctx)
+}
+
+// Live is nil while every loop turns. The loops beat once a second, so an answer
+// stands for two seconds before they are asked again.
+func (e *edge) Live() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if now := time.Now(); now.Sub(e.asked) >= 2*time.Second {
+		turns, moving := e.net.Moving(e.turns)
+		e.turns, e.asked, e.live = turns, now, nil
+		if !moving {
+			e.live = errors.New("a loop has not turned for two seconds")
+		}
+	}
+	return e.live
+}
+
+// Ready is nil while new connections are accepted.
+func (e *edge) Ready() error {
+	if !e.net.Accepting() {
+		return errors.New("not accepting: stopping, or over admission.memory_bytes")
+	}
+	return nil
+}
+
+func netConfig(c *config.Config, loops int, nofile uint64, log *slog.Logger, serve func(net.Conn) error) netio.Config {
+	return netio.Config{
+		Listen: []string{c.Server.Listen}, PathPrefix: c.Server.PathPrefix, Loops: loops,
+		Compression: c.Server.CompressionOn(), EchoPath: c.EchoPath,
+		Limits: netLimits(c), Admission: netAdmission(c),
+		DescriptorLimit: nofile, InboxCommands: inboxCommands, Conversations: conversations,
+		Farewell: farewell, ServeHTTP: serve, Log: log,
+	}
+}
+
+// farewell is the pusher:error before a close of the transport's own.
+func farewell(r frame.CloseReason) []byte {
+	return frame.AppendFrame(nil, frame.OpText, pusher.AppendError(nil, int(r.Code), r.Text))
+}
+
+func netLimits(c *config.Config) netio.Limits {
+	l := c.Limits
+	return netio.Limits{
+		HandshakeTimeout: l.HandshakeTimeout,
+		RequestLineBytes: int(l.RequestLineBytes), HeadBytes: int(l.HeadBytes), HeadCount: l.HeadCount,
+		MessageBytes: int(l.MessageBytes), Fragments: l.Fragments, MessageTime: l.MessageTime,
+		BodyBytes:  int64(l.BodyBytes),
+		QueueBytes: int(l.QueueBytes), QueueMessages: l.QueueMessages,
+		ActivityTimeout: c.Server.ActivityTimeout, PingGrace: c.Server.PingGrace, PongTimeout: c.Server.PongTimeout,
+	}
+}
+
+func netAdmission(c *config.Config) netio.Admission {
+	bound := uint64(c.Admission.MemoryBytes)
+	if bound == 0 {
+		bound = tuning.MemoryBound()
+	}
+	return netio.Admission{
+		MaxConnections: c.Admission.MaxConnections, AcceptRate: c.Admission.AcceptRate,
+		HalfOpenPerIP: c.Admission.HalfOpenPerIP, MemoryBytes: bound,
+	}
+}
+
+func routerConfig(c *config.Config, slots int) router.Config {
+	l := c.Limits
+	cfg := router.Default()
+	cfg.Slots = slots
+	cfg.Limits = router.Limits{
+		Subscriptions: l.Subscriptions, SubscribesPerSecond: l.SubscribesPerSecond, FramesPerSecond: l.FramesPerSecond,
+		ControlFramesPerSec: l.ControlFramesPerSecond, ClientEventsPerSecond: l.ClientEventsPerSecond,
+		ChannelNameBytes: l.ChannelNameBytes, EventNameBytes: l.EventNameBytes, EventDataBytes: int(l.EventDataBytes),
+		UserIDBytes: l.UserIDBytes, UserInfoBytes: int(l.UserInfoBytes), PresenceMembers: l.PresenceMembers,
+		Watchlist: l.Watchlist, CacheTTL: l.CacheTTL,
+	}
+	for _, a := range c.Apps {
+		cfg.Apps = append(cfg.Apps, router.AppConfig{
+			ID: a.ID, Key: a.Key, Secret: a.Secret.Reveal(), Enabled: a.Enabled, Origins: a.AllowedOrigins,
+			ClientEvents: a.ClientEventsOn(), SubscriptionCount: a.SubscriptionCount, MaxConnections: a.MaxConnections,
+		})
+	}
+	return cfg
+}
+
+func apiConfig(c *config.Config) api.Config {
+	return api.Config{PathPrefix: c.Server.PathPrefix, HeadBytes: int(c.Limits.HeadBytes), Limits: apiLimits(c)}
+}
+
+func apiLimits(c *config.Config) api.Limits {
+	l := c.Limits
+	return api.Limits{
+		ChannelNameBytes: l.ChannelNameBytes, EventNameBytes: l.EventNameBytes, EventDataBytes: int(l.EventDataBytes),
+		BodyBytes: int(l.BodyBytes), EventChannels: l.EventChannels, BatchEvents: l.BatchEvents,
+		EventsPerSecond: l.APIEventsPerSecond, AuthWindow: l.AuthWindow,
+	}
+}
