@@ -1,0 +1,11 @@
+// Rig measures holdfast against bench/floor and prints one table with the bars it must reach.
+//
+// What: "rig all" runs every row; "rig exact" proves exactly-once, in-order delivery; "rig storm" connects everybody at
+// once; "rig profile" records a CPU profile under one row's load. bench/README.md tells the method of each row.
+//
+// Who owns what: one goroutine, locked to the main thread, runs the crowd (all client sockets behind one epoll
+// descriptor) and starts the servers; a small waiter per server process only collects its exit. Nothing is shared.
+//
+// What it refuses: to measure on a busy machine without -force, with a single CPU, or with too few descriptors; it says
+// what to do instead. A run in which a subscriber was lost, or a publish failed, has no figure but a reason.
+package main

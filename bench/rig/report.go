@@ -1,0 +1,269 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// report is all that was measured; its JSON form is the result file.
+type report struct {
+	Date    string       `json:"date"` // RFC 3339, UTC
+	Commit  string       `json:"commit"`
+	Dirty   bool         `json:"dirty"` // the tree had changes that the commit does not hold
+	Machine host         `json:"machine"`
+	CPUs    [2]int       `json:"server_and_client_cpu"`
+	Noise   noise        `json:"noise"`   // over all runs
+	Trusted bool         `json:"trusted"` // false: see doubts
+	Doubts  []string     `json:"doubts,omitempty"`
+	Client  string       `json:"client_wait"`
+	Plan    plan         `json:"plan"`
+	Rows    []*rowResult `json:"rows"`
+	Pass    bool         `json:"pass"`
+
+	servers []string // in order of the table's columns
+}
+
+// rowResult is one line of the table.
+type rowResult struct {
+	row     row
+	Name    string             `json:"name"`
+	Title   string             `json:"title"`
+	Unit    string             `json:"unit"`
+	Bar     string             `json:"bar"`
+	Servers map[string]*figure `json:"servers"`
+	Pass    bool               `json:"pass"`
+}
+
+// figure is what one server reached in one row.
+type figure struct {
+	Median float64  `json:"median"`
+	Spread float64  `json:"spread_percent"`  // (largest − smallest) / median
+	Ratio  float64  `json:"ratio,omitempty"` // to the floor's median
+	Failed string   `json:"failed,omitempty"`
+	Runs   []sample `json:"runs"`
+}
+
+func newReport(p plan, h host, c cpus, ts []target) *report {
+	r := &report{Date: time.Now().UTC().Format(time.RFC3339), Machine: h, CPUs: [2]int{c.server, c.client}, Client: p.wait, Plan: p}
+	if p.Quick {
+		r.Doubts = append(r.Doubts, "smoke test: too little work for a figure")
+	}
+	if len(h.Load) > 0 && h.Load[0] > maxLoad {
+		r.Doubts = append(r.Doubts, fmt.Sprintf("1-minute load was %.2f at the start, above %.1f", h.Load[0], maxLoad))
+	}
+	r.Commit, r.Dirty = commit(p.root)
+	for _, t := range ts {
+		r.servers = append(r.servers, t.name)
+	}
+	for _, w := range rows {
+		if slices.Contains(p.Rows, w.name) {
+			r.Rows = append(r.Rows, &rowResult{row: w, Name: w.name, Title: w.title, Unit: w.unit, Bar: w.bar.String(), Servers: map[string]*figure{}})
+		}
+	}
+	return r
+}
+
+func (r *report) row(name string) row {
+	return rows[slices.IndexFunc(rows, func(w row) bool { return w.name == name })]
+}
+
+func (w row) format(v float64) string {
+	s := fmt.Sprintf("%.*f", w.digits, v)
+	whole, frac, _ := strings.Cut(s, ".")
+	for i := len(whole) - 3; i > 0 && whole[i-1] != '-'; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	if frac != "" {
+		whole += "." + frac
+	}
+	return whole
+}
+
+// figure is where the samples of a server go; nil when the row is not in the plan.
+func (r *report) figure(name, server string) *figure {
+	for _, w := range r.Rows {
+		if w.Name == name {
+			if w.Servers[server] == nil {
+				w.Servers[server] = &figure{}
+			}
+			return w.Servers[server]
+		}
+	}
+	return nil
+}
+
+func (r *report) add(name, server string, s sample) {
+	f := r.figure(name, server)
+	f.Runs = append(f.Runs, s)
+}
+
+func (r *report) fail(name, server string, err error) {
+	if f := r.figure(name, server); f != nil {
+		f.Failed, _, _ = strings.Cut(err.Error(), "\n")
+	}
+}
+
+// finish computes medians, ratios and verdicts. Without holdfast among the servers there is nothing to judge.
+func (r *report) finish() {
+	if r.Noise.Others > maxOthers {
+		r.Doubts = append(r.Doubts, fmt.Sprintf("other processes used %.1f %% of the machine, above %d %%", r.Noise.Others, maxOthers))
+	}
+	r.Trusted = len(r.Doubts) == 0
+	r.Pass = true
+	for _, w := range r.Rows {
+		for _, f := range w.Servers {
+			f.summarise()
+		}
+		floor, mine := w.Servers["floor"], w.Servers["holdfast"]
+		for name, f := range w.Servers {
+			if name != "floor" && floor.usable() && f.usable() && floor.Median > 0 {
+				f.Ratio = f.Median / floor.Median
+			}
+		}
+		w.Pass = mine.usable() && (w.row.bar.atMost > 0 || mine.Ratio > 0) && w.row.bar.reached(mine.Median, mine.Ratio)
+		r.Pass = r.Pass && (w.Pass || !r.judged())
+	}
+}
+
+func (r *report) judged() bool { return slices.Contains(r.servers, "holdfast") }
+
+func (f *figure) usable() bool { return f != nil && f.Failed == "" && len(f.Runs) > 0 }
+
+func (f *figure) summarise() {
+	if !f.usable() {
+		return
+	}
+	values := make([]float64, len(f.Runs))
+	for i, s := range f.Runs {
+		values[i] = s.Value
+	}
+	slices.Sort(values)
+	n := len(values)
+	f.Median = (values[(n-1)/2] + values[n/2]) / 2
+	if f.Median != 0 {
+		f.Spread = 100 * (values[n-1] - values[0]) / math.Abs(f.Median)
+	}
+}
+
+// print writes the table.
+func (r *report) print(out io.Writer) {
+	dirty := ""
+	if r.Dirty {
+		dirty = " with changes"
+	}
+	fmt.Fprintf(out, "\nholdfast bench  %s  commit %.12s%s  %s  Linux %s  %d × %s\n", r.Date, r.Commit, dirty, r.Machine.Go, r.Machine.Kernel, r.Machine.CPUs, r.Machine.CPU)
+	fmt.Fprintf(out, "server on CPU %d, client (%s) on CPU %d; median of %d runs (memory %d), first pass discarded; steal %.1f %%, other processes %.1f %%\n",
+		r.CPUs[0], r.Client, r.CPUs[1], r.Plan.Runs, r.Plan.MemoryRuns, r.Noise.Steal, r.Noise.Others)
+	for _, d := range r.Doubts {
+		fmt.Fprintln(out, "NOT TRUSTED:", d)
+	}
+	header := []string{"row"}
+	for _, s := range r.servers {
+		header = append(header, s, "±%")
+		if s != "floor" {
+			header = append(header, "ratio")
+		}
+	}
+	table := [][]string{append(header, "bar", "verdict")}
+	for _, w := range r.Rows {
+		line := []string{w.Title + ", " + w.Unit}
+		for _, s := range r.servers {
+			line = append(line, w.cells(s)...)
+		}
+		verdict := "pass"
+		switch {
+		case !r.judged():
+			verdict = "–"
+		case !w.Pass:
+			verdict = "FAIL"
+		}
+		table = append(table, append(line, w.Bar, verdict))
+	}
+	printTable(out, table)
+	for _, w := range r.Rows {
+		for _, s := range r.servers {
+			if f := w.Servers[s]; f != nil && f.Failed != "" {
+				fmt.Fprintf(out, "%s, %s: %s\n", w.Name, s, f.Failed)
+			}
+		}
+	}
+}
+
+// cells are figure, spread and, but for the floor, ratio of one server.
+func (w *rowResult) cells(server string) []string {
+	out := []string{"–", ""}
+	f := w.Servers[server]
+	if f != nil && f.Failed != "" {
+		out[0] = "failed"
+	}
+	if f.usable() {
+		out = []string{w.row.format(f.Median), fmt.Sprintf("%.1f", f.Spread)}
+	}
+	if server == "floor" {
+		return out
+	}
+	ratio := "–"
+	if f.usable() && f.Ratio > 0 && w.row.bar.atMost == 0 {
+		ratio = fmt.Sprintf("%.3f", f.Ratio)
+	}
+	return append(out, ratio)
+}
+
+// printTable aligns the columns: the first to the left, the others to the right.
+func printTable(out io.Writer, table [][]string) {
+	width := make([]int, len(table[0]))
+	for _, line := range table {
+		for i, cell := range line {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, line := range table {
+		for i, cell := range line {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
+			if i == 0 {
+				fmt.Fprint(out, cell, pad)
+			} else {
+				fmt.Fprint(out, "  ", pad, cell)
+			}
+		}
+		fmt.Fprintln(out)
+	}
+}
+
+// write stores the report as bench-<date>.json in dir, with a number behind the date when that day has one already.
+func (r *report) write(dir string) (string, error) {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	for i := 1; ; i++ {
+		name := "bench-" + r.Date[:10]
+		if i > 1 {
+			name += fmt.Sprintf("-%d", i)
+		}
+		path := filepath.Join(dir, name+".json")
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if os.IsExist(err) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		_, err = f.Write(append(b, '\n'))
+		if closed := f.Close(); err == nil {
+			err = closed
+		}
+		return path, err
+	}
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Credentials that a holdfast without a configured app has on a loopback listener.
+const (
+	appID     = "app-id"
+	appKey    = "app-key"
+	appSecret = "app-secret"
+)
+
+// target is a server that can be measured.
+type target struct {
+	name    string
+	command []string // program and arguments, with placeholders
+	extra   []string // behind holdfast's usual flags
+	pusher  bool     // speaks the Pusher protocol; else the floor's dialect
+}
+
+// arguments fills in the placeholders. A command without any is a holdfast binary and gets its usual flags.
+func (t target) arguments(port, admin int, data string) []string {
+	listen, adminListen := fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("127.0.0.1:%d", admin)
+	r := strings.NewReplacer("{port}", strconv.Itoa(port), "{listen}", listen, "{admin}", adminListen, "{data}", data)
+	out := make([]string, 0, len(t.command)+16)
+	filled := false
+	for _, a := range t.command {
+		b := r.Replace(a)
+		filled = filled || b != a
+		out = append(out, b)
+	}
+	if filled {
+		return out
+	}
+	out = append(out, "serve", "--listen", listen, "--admin-listen", adminListen, "--data-dir", data,
+		// The client is one host that connects as fast as it can: what protects from such a host is turned off.
+		"--set", "admission.accept_rate=1000000", "--set", "admission.half_open_per_ip=0")
+	return append(out, t.extra...)
+}
+
+// targets builds or finds the servers with the given names, all of them when none is given. Order: floor, holdfast, then
+// -compare in its order. clean removes what was built.
+func (c common) targets(progress io.Writer, names ...string) (ts []target, clean func(), err error) {
+	dir, err := os.MkdirTemp("", "holdfast-rig-bin-")
+	if err != nil {
+		return nil, nil, err
+	}
+	clean = func() { os.RemoveAll(dir) }
+	defer func() {
+		if err != nil {
+			clean()
+			clean = nil
+		}
+	}()
+	wanted := func(name string) bool {
+		if len(names) == 0 {
+			return true
+		}
+		for _, n := range names {
+			if n == name {
+				return true
+			}
+		}
+		return false
+	}
+	if wanted("floor") {
+		path := filepath.Join(dir, "floor")
+		if err := buildFloor(c.root, path); err != nil {
+			return nil, clean, err
+		}
+		ts = append(ts, target{name: "floor", command: []string{path, "{port}"}})
+	}
+	if wanted("holdfast") {
+		path := c.holdfast
+		if path == "" {
+			path = filepath.Join(dir, "holdfast")
+			fmt.Fprintln(progress, "building ./cmd/holdfast")
+			if err := buildHoldfast(c.root, path); err != nil {
+				return nil, clean, err
+			}
+		}
+		if path, err = filepath.Abs(path); err != nil {
+			return nil, clean, err
+		}
+		ts = append(ts, target{name: "holdfast", command: []string{path}, pusher: true})
+	}
+	for _, o := range c.compare {
+		if wanted(o.name) {
+			ts = append(ts, target{name: o.name, command: strings.Fields(o.command), pusher: true})
+		}
+	}
+	if len(names) > 0 && len(ts) != len(names) {
+		return nil, clean, fmt.Errorf("%w: no server named %s: floor, holdfast, or a name given with -compare", errRefused, strings.Join(names, ", "))
+	}
+	return ts, clean, nil
+}
+
+// buildFloor compiles bench/floor/floor.c with the C compiler at hand.
+func buildFloor(root, to string) error {
+	for _, compiler := range []string{"gcc", "cc", "clang"} {
+		path, err := exec.LookPath(compiler)
+		if errors.Is(err, exec.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if out, err := exec.Command(path, "-O2", "-o", to, filepath.Join(root, "bench", "floor", "floor.c")).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s bench/floor/floor.c: %w (are the C library's headers there? Debian: apt-get install libc6-dev)\n%s", compiler, err, out)
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: bench/floor needs a C compiler. Debian: apt-get install gcc libc6-dev", errRefused)
+}
+
+func buildHoldfast(root, to string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-o", to, "./cmd/holdfast")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build ./cmd/holdfast: %w\n%s", err, out)
+	}
+	return nil
+}
