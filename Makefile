@@ -1,0 +1,73 @@
+# make run needs Go 1.26 or later and nothing else. make test installs what is
+# missing on a fresh Debian 12 (make deps) and runs every test.
+
+GO       ?= go
+PREFIX   ?= /usr
+DESTDIR  ?=
+VERSION  ?=
+FUZZTIME ?= 10s
+ARGS     ?=
+
+JS       := cmd/holdfast/hftest/js
+LDFLAGS  := -s -w $(if $(VERSION),-X main.version=$(VERSION))
+# Pinned: a new release must not turn a green tree red by itself.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.DEFAULT_GOAL := build
+.PHONY: build run deps test check race fuzz bench soak install clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/holdfast ./cmd/holdfast
+
+run: build
+	exec bin/holdfast serve $(ARGS)
+
+# Debian packages by the command that each of them brings, and the stock clients
+# that the tests drive. Nothing is fetched when all are there.
+deps: $(JS)/node_modules/.package-lock.json
+	$(GO) mod download
+
+$(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json $(JS)/package.json
+	.ci/deps.sh gcc:gcc node:nodejs npm:npm systemd-analyze:systemd
+	cd $(JS) && npm ci
+	touch $@
+
+# One package at a time: tests that drive a real server have both cores.
+test: deps
+	.ci/deps.sh gcc:gcc node:nodejs npm:npm systemd-analyze:systemd
+	$(GO) build ./...
+	$(GO) test -p 1 -timeout 12m ./...
+
+check:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags invariants ./...
+	$(GO) mod verify
+	@if command -v golangci-lint >/dev/null; then set -x; golangci-lint run; else set -x; $(GO) run $(STATICCHECK) ./...; fi
+
+race: deps
+	$(GO) test -p 1 -race -tags invariants -timeout 15m ./...
+
+fuzz:
+	.ci/fuzz.sh $(FUZZTIME)
+
+bench:
+	$(GO) run ./bench/rig all $(ARGS)
+
+# Every message to every client, once and in order; then waves of reconnects.
+soak:
+	$(GO) run ./bench/rig exact -m 1000 $(ARGS)
+	$(GO) run ./bench/rig storm -rounds 30 $(ARGS)
+
+# PREFIX is where the program goes; the unit is told. A configuration that is
+# there already stays.
+install: build
+	install -D -m 0755 bin/holdfast $(DESTDIR)$(PREFIX)/bin/holdfast
+	install -d -m 0755 $(DESTDIR)/etc/systemd/system $(DESTDIR)/etc/sysctl.d $(DESTDIR)/etc/holdfast
+	sed 's|/usr/bin/holdfast|$(PREFIX)/bin/holdfast|' systemd/holdfast.service > $(DESTDIR)/etc/systemd/system/holdfast.service
+	chmod 0644 $(DESTDIR)/etc/systemd/system/holdfast.service
+	install -m 0644 systemd/90-holdfast.conf $(DESTDIR)/etc/sysctl.d/90-holdfast.conf
+	test -e $(DESTDIR)/etc/holdfast/holdfast.toml || install -m 0644 holdfast.toml $(DESTDIR)/etc/holdfast/holdfast.toml
+
+clean:
+	rm -rf bin $(JS)/node_modules
