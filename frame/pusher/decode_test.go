@@ -37,10 +37,10 @@ func TestDecode(t *testing.T) {
 		{"surrogate pair", `{"event":"\ud83d\ude00"}`, want{event: "\U0001F600"}},
 		{"half a surrogate pair", `{"event":"\ud83dx"}`, want{event: "\uFFFDx"}},
 		{"number forms", `{"event":"e","data":[0,-0,1.5,-1e9,1E+2,10.0e-3]}`, want{event: "e", data: `[0,-0,1.5,-1e9,1E+2,10.0e-3]`}},
-		{"nested as deep as may be", `{"event":"e","data":` + strings.Repeat("[", MaxDepth-1) + strings.Repeat("]", MaxDepth-1) + `}`,
-			want{event: "e", data: strings.Repeat("[", MaxDepth-1) + strings.Repeat("]", MaxDepth-1)}},
-		{"objects as deep as may be", `{"event":"e","data":` + strings.Repeat(`{"a":`, MaxDepth-1) + "1" + strings.Repeat("}", MaxDepth-1) + `}`,
-			want{event: "e", data: strings.Repeat(`{"a":`, MaxDepth-1) + "1" + strings.Repeat("}", MaxDepth-1)}},
+		{"nested as deep as may be", `{"event":"e","data":` + strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1) + `}`,
+			want{event: "e", data: strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1)}},
+		{"objects as deep as may be", `{"event":"e","data":` + strings.Repeat(`{"a":`, maxDepth-1) + "1" + strings.Repeat("}", maxDepth-1) + `}`,
+			want{event: "e", data: strings.Repeat(`{"a":`, maxDepth-1) + "1" + strings.Repeat("}", maxDepth-1)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var d Decoder
@@ -114,8 +114,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"comment", `{"event":"e"/**/}`},
 		{"other white space", "{\"event\":\"e\"\v}"},
 		{"no-break space", "{\"event\":\u00a0\"e\"}"},
-		{"arrays too deep", `{"event":"e","data":` + strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth) + `}`},
-		{"objects too deep", `{"event":"e","data":` + strings.Repeat(`{"a":`, MaxDepth) + "1" + strings.Repeat("}", MaxDepth) + `}`},
+		{"arrays too deep", `{"event":"e","data":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + `}`},
+		{"objects too deep", `{"event":"e","data":` + strings.Repeat(`{"a":`, maxDepth) + "1" + strings.Repeat("}", maxDepth) + `}`},
 		{"very deep", strings.Repeat("[", 1<<16)},
 		{"very deep objects", strings.Repeat(`{"event":`, 1<<14)},
 	} {
@@ -209,7 +209,7 @@ func TestDecoderForgetsLargeScratch(t *testing.T) {
 
 // reference reads a message with encoding/json.
 func reference(p []byte) (m Message, ok bool) {
-	if !json.Valid(p) || depth(p) > MaxDepth {
+	if !json.Valid(p) || depth(p) > maxDepth {
 		return m, false
 	}
 	var all map[string]json.RawMessage

@@ -6,7 +6,7 @@
 // called from anywhere. Encoders append to the caller's slice.
 //
 // Inbound bytes are one JSON text, already known to be valid UTF-8. The scanner
-// takes exactly what RFC 8259 takes, nested at most MaxDepth deep, and allocates
+// takes exactly what RFC 8259 takes, nested at most 64 deep, and allocates
 // nothing. channel_data and user_data, which become other people's input, are read
 // by a stricter parser that also refuses duplicate names and bad UTF-8.
 //

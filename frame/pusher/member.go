@@ -1,6 +1,7 @@
 package pusher
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
@@ -115,8 +116,8 @@ func parseSigned(b []byte, maxBytes int, into any, what error) error {
 	if i := skipSpace(b, 0); i == len(b) || b[i] != '{' {
 		return fmt.Errorf("%w is not a JSON object", what)
 	}
-	if end := skipValue(b, skipSpace(b, 0), MaxDepth); end < 0 || json.Unmarshal(b, into) != nil {
-		return fmt.Errorf("%w is not valid JSON: UTF-8, no name twice, nested at most %d deep", what, MaxDepth)
+	if end := skipValue(b, skipSpace(b, 0), maxDepth); end < 0 || json.Unmarshal(b, into) != nil {
+		return fmt.Errorf("%w is not valid JSON: UTF-8, no name twice, nested at most %d deep", what, maxDepth)
 	}
 	return nil
 }
@@ -124,7 +125,7 @@ func parseSigned(b []byte, maxBytes int, into any, what error) error {
 // checkUserID returns the end of a sentence that begins with what the id is.
 func checkUserID(id string, max int) error {
 	if id == "" {
-		return fmt.Errorf("is empty") //nolint:perfsprint // a sentence like the next
+		return errors.New("is empty")
 	}
 	if len(id) > max {
 		return fmt.Errorf("is %d bytes, limit %d (limits.user_id_bytes)", len(id), max)

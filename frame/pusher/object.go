@@ -60,7 +60,7 @@ func (o *object) next() bool {
 		return false
 	}
 	i = skipSpace(p, i+1)
-	if end = skipValue(p, i, MaxDepth-1); end < 0 {
+	if end = skipValue(p, i, maxDepth-1); end < 0 {
 		return false
 	}
 	o.value = p[i:end:end]

@@ -5,8 +5,8 @@ import (
 	"math/bits"
 )
 
-// MaxDepth is how deep arrays and objects of an inbound message may be nested.
-const MaxDepth = 64
+// maxDepth is how deep arrays and objects of an inbound message may be nested.
+const maxDepth = 64
 
 // The functions of this file walk a JSON text (RFC 8259) by index. Each takes the
 // index where its piece begins and returns the one behind it, or -1 when the piece
@@ -167,7 +167,7 @@ func skipName(p []byte, i int) int {
 }
 
 // skipValue walks one value of any kind that begins at p[i] and may be nested room
-// deep, at most MaxDepth.
+// deep, at most maxDepth.
 //
 // It keeps one bit for each open level in place of a stack: 1 an object, 0 an array.
 func skipValue(p []byte, i, room int) int {

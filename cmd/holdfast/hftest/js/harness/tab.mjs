@@ -7,6 +7,15 @@ import { APP } from './server.mjs';
 
 let rooms = 0;
 
+// The WebSocket library inside pusher-js starts a timer of 30 s whenever it is
+// told to close, even for a connection that the server has closed already, and
+// then nobody stops it. It must not keep the test process alive.
+const { setTimeout: start } = globalThis;
+globalThis.setTimeout = (callback, delay, ...args) => {
+  const timer = start(callback, delay, ...args);
+  return delay === 30_000 ? timer.unref() : timer;
+};
+
 export class Tab {
   // frames: every message of the server by its event name, with channel and
   // user_id beside the data. states: the connection's states. errors: what
