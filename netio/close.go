@@ -139,7 +139,7 @@ func (l *loop) settle() {
 		}
 		if r.flags&flagOpened != 0 {
 			r.flags &^= flagOpened
-			l.stats.closed(e.reason, l.tick-r.opened)
+			l.stats.closed(e.reason)
 			l.session.Closed(l.now, e.slot, e.reason)
 		}
 		if r.state == stateDead {

@@ -43,6 +43,9 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// maxListeners bounds the listen addresses: each has its own counters on every loop.
+const maxListeners = 8
+
 // Limits are the bounds on what comes from outside (wire.md's table of limits);
 // SetLimits replaces them while the server runs.
 type Limits struct {
@@ -77,7 +80,7 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("netio: "+format, args...))
 		}
 	}
-	need(len(c.Listen) > 0, "no listen address")
+	need(len(c.Listen) > 0 && len(c.Listen) <= maxListeners, "%d listen addresses, want 1 to %d", len(c.Listen), maxListeners)
 	need(c.Loops >= 1 && c.Loops <= 256, "loops = %d, want 1 to 256", c.Loops)
 	need(c.DescriptorLimit >= 64, "descriptor limit %d is too small to serve anything", c.DescriptorLimit)
 	need(c.InboxCommands > 0, "inbox bound must be positive")

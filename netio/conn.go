@@ -35,7 +35,7 @@ const (
 	flagHalfShut                     // the peer sent FIN: read until EOF, whatever a read returns
 )
 
-// record is all that a loop keeps for an idle connection, 40 bytes, in a table
+// record is all that a loop keeps for an idle connection, 36 bytes, in a table
 // that is indexed by descriptor number and shared by all loops: each record is
 // owned by the loop in its field, and the kernel's smallest-first numbering keeps
 // the table dense.
@@ -48,7 +48,6 @@ type record struct {
 	activity uint16     // advertised activity timeout, seconds
 	partial  uint32     // index in loop.partials: bytes inside a message; 0 = none
 	queue    uint32     // index in loop.queues: bytes the kernel refused; 0 = none
-	opened   wheel.Tick // accept, or 101 once open
 	lastIn   wheel.Tick // last inbound byte
 	pinged   wheel.Tick // when the ping under flagPinged was sent
 	acked    uint32     // tcpi_bytes_acked, low half, when the heartbeat last looked

@@ -10,7 +10,7 @@
 //
 // Who owns what: a loop is one goroutine with one epoll set, and it alone touches
 // its connections. Others reach it through its inbox. A connection is a record of
-// 40 bytes and a timer node of 16 in tables outside the Go heap, indexed by
+// 36 bytes and a timer node of 16 in tables outside the Go heap, indexed by
 // descriptor number; what only a busy connection needs (half-read message, output
 // that the kernel refused) lies in side tables. There is no goroutine, net.Conn,
 // buffer, closure or map entry for an idle connection.

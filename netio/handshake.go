@@ -16,7 +16,7 @@ import (
 func (l *loop) arrive(n *newcomer) {
 	slot := uint32(n.fd)
 	r := l.records.At(slot)
-	*r = record{gen: l.nextGen(), loop: uint16(l.id), state: stateHandshake, listener: n.listener, opened: l.tick, lastIn: l.tick}
+	*r = record{gen: l.nextGen(), loop: uint16(l.id), state: stateHandshake, listener: n.listener, lastIn: l.tick}
 	l.srv.noteSlot(slot)
 	l.stats.state(stateHandshake).Add(1)
 	if n.head == nil {
@@ -178,7 +178,7 @@ func (l *loop) endShake(slot uint32, r *record, result handshakeResult) {
 func (l *loop) adopt(slot uint32, r *record, h *frame.Head, remote remoteAddr) {
 	l.endShake(slot, r, handshakeOK)
 	l.moveState(r, stateOpen)
-	r.opened, r.lastIn = l.tick, l.tick
+	r.lastIn = l.tick
 
 	extensions := ""
 	if l.srv.cfg.Compression {
@@ -206,7 +206,7 @@ func (l *loop) open(slot uint32, r *record, h *frame.Head, remote netip.AddrPort
 	r.activity = uint16(advertised)
 	r.flags |= flagOpened
 	l.wheel.Set(slot, l.tick+wheel.Tick(advertised)+l.srv.limits().grace)
-	l.stats.opened.Add(1)
+	l.stats.opened[r.listener].Add(1)
 	path, ok := l.srv.stripPrefix(h.Path)
 	if !ok {
 		path = nil // the handler answers bad_path

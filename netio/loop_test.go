@@ -18,8 +18,8 @@ import (
 )
 
 func TestARecordKeepsItsBudget(t *testing.T) {
-	if n := unsafe.Sizeof(record{}); n != 40 {
-		t.Fatalf("an idle connection's record takes %d bytes, budget 40", n)
+	if n := unsafe.Sizeof(record{}); n != 36 {
+		t.Fatalf("an idle connection's record takes %d bytes, budget 36", n)
 	}
 	if n := unsafe.Sizeof(wheel.Node{}); n != 16 {
 		t.Fatalf("its timer node takes %d bytes, budget 16", n)
@@ -333,5 +333,29 @@ func TestShutdownDeliversTheCloseCode(t *testing.T) {
 	eventually(t, "the table is empty", func() bool { return srv.admission.live.Load() == 0 })
 	if _, err := net.Dial("tcp", srv.addr); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Fatalf("the port still answers: %v", err)
+	}
+}
+
+func TestAStopOfTheProcessStartsEveryPeriodAnew(t *testing.T) {
+	resumed := make(chan time.Time, 1)
+	srv := startServer(t, func(c *Config) {
+		c.Loops = 1
+		c.Limits.ActivityTimeout, c.Limits.PingGrace = 2*time.Second, time.Second
+	}, func(k *kernel) {
+		k.progress = func(int) (uint32, bool, syscall.Errno) { return 0, false, syscall.ENOTSUP }
+	}, func(s *echoSession) {
+		s.onCommand = func(*echoSession, uint8, uint64, any) {
+			time.Sleep(pauseJump + time.Second) // holds the loop as SIGSTOP would
+			resumed <- time.Now()
+		}
+	})
+	c := srv.dial()
+	c.wantText("hello")
+	srv.MustPost(0, 1, 0, nil)
+	at := <-resumed
+	c.wantText("ping")
+	// Measured from the last byte the ping would have been due during the stop.
+	if after := time.Since(at); after < 2*time.Second {
+		t.Fatalf("pinged %v after the stop, want a full period of 3 s", after)
 	}
 }

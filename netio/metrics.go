@@ -71,12 +71,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	open := c.connections(gauge)
 	gauge(descs.connectionsMax, float64(s.admission.ceiling.Load()))
-	counter(descs.opened, s.sum(func(l *loopStats) uint64 { return l.opened.Load() }), "all")
 	for i := range closeCodes {
 		c.closes(counter, strconv.Itoa(int(closeCodes[i])), i)
 	}
 	c.closes(counter, "other", otherCode)
 	for _, a := range s.acceptors {
+		counter(descs.opened, s.sum(func(l *loopStats) uint64 { return l.opened[a.index].Load() }), a.ln.spec)
 		for i := range a.results {
 			counter(descs.accept, a.results[i].Load(), a.ln.spec, acceptLabels[i])
 		}

@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 
 	"github.com/holdfast-edge/holdfast/frame"
-	"github.com/holdfast-edge/holdfast/netio/wheel"
 )
 
 // handshakeResult is how a handshake ended; the labels are a closed set.
@@ -53,7 +52,7 @@ type loopStats struct {
 	states     [stateDead + 1]atomic.Int64
 	handshakes [handshakeResults]atomic.Uint64
 	closes     [otherCode + 1][closeSides]atomic.Uint64
-	opened     atomic.Uint64
+	opened     [maxListeners]atomic.Uint64
 	slow       atomic.Uint64
 	noPong     atomic.Uint64
 	bytesIn    atomic.Uint64
@@ -74,7 +73,7 @@ func (s *loopStats) state(c connState) *atomic.Int64 { return &s.states[c] }
 func (s *loopStats) queued(n int) { s.queuedNow.Add(int64(n)) }
 
 // closed counts an established connection's end.
-func (s *loopStats) closed(r frame.CloseReason, _ wheel.Tick) {
+func (s *loopStats) closed(r frame.CloseReason) {
 	code := otherCode
 	for i, c := range closeCodes {
 		if c == r.Code {
