@@ -32,6 +32,38 @@ func (d *Deflater) AppendFrame(dst []byte, op Opcode, payload []byte) []byte {
 	return dst
 }
 
+// AppendStart compresses the beginning of a message whose end is not known yet;
+// AppendDeflatedFrame makes the frame of both.
+func (d *Deflater) AppendStart(dst, start []byte) []byte {
+	deflated := d.compress(start)
+	deflated = deflated[:len(deflated)+inflateTail] // the marker stays: more blocks follow
+	dst = append(dst, deflated...)
+	d.trim()
+	return dst
+}
+
+// AppendDeflatedFrame appends one whole compressed frame of a start that
+// Deflater.AppendStart made and an end of at most 64 KiB, which goes along as a
+// stored block (RFC 1951 section 3.2.4): deflate blocks may be joined.
+func AppendDeflatedFrame(dst []byte, op Opcode, start, end []byte) []byte {
+	n := uint16(len(end))
+	dst = AppendHeader(dst, true, true, op, len(start)+storedHeader+len(end)+1)
+	dst = append(dst, start...)
+	dst = append(dst, 0, byte(n), byte(n>>8), byte(^n), byte(^n>>8))
+	dst = append(dst, end...)
+	return append(dst, 0) // an empty stored block without its last four bytes (RFC 7692 section 7.2.1)
+}
+
+// DeflatedFrameLen is the length of what AppendDeflatedFrame appends.
+func DeflatedFrameLen(start, end int) int {
+	payload := start + storedHeader + end + 1
+	return HeaderLen(payload) + payload
+}
+
+// storedHeader is the length of the header of a stored block that begins at a byte's
+// border.
+const storedHeader = 5
+
 // compress returns the payload of the compressed frame, valid until trim or the
 // next call.
 func (d *Deflater) compress(payload []byte) []byte {

@@ -30,9 +30,13 @@ func NegotiateDeflate(extensionsHeader []byte) (response string, ok bool) {
 		if response == "" {
 			response = answer
 		}
-		if !s.next(',') {
-			return response, response != "" && s.end()
+		if s.next(',') {
+			continue
 		}
+		if !s.end() {
+			return "", false
+		}
+		return response, response != ""
 	}
 }
 

@@ -33,14 +33,30 @@ func appendAccept(dst, key []byte) []byte {
 // AppendHTTPError appends a whole response that refuses a request and ends the
 // connection: a JSON body with message, code and status.
 func AppendHTTPError(dst []byte, status int, code, message string) []byte {
-	body := make([]byte, 0, 64+len(code)+len(message))
+	return appendRefusal(dst, status, append(appendFault(nil, status, code, message), '}'))
+}
+
+// AppendHTTPLimit is AppendHTTPError for a limit that the request is over: the body
+// also has the limit, what was found, and knob, the configuration key.
+func AppendHTTPLimit(dst []byte, status int, code, message string, limit, actual int64, knob string) []byte {
+	body := append(appendFault(nil, status, code, message), `,"limit":`...)
+	body = append(strconv.AppendInt(body, limit, 10), `,"actual":`...)
+	body = append(strconv.AppendInt(body, actual, 10), `,"knob":`...)
+	return appendRefusal(dst, status, append(appendJSON(body, knob), '}'))
+}
+
+// appendFault appends the beginning of the body, without its closing brace.
+func appendFault(body []byte, status int, code, message string) []byte {
 	body = append(body, `{"error":`...)
 	body = appendJSON(body, message)
 	body = append(body, `,"code":`...)
 	body = appendJSON(body, code)
 	body = append(body, `,"status":`...)
-	body = append(strconv.AppendInt(body, int64(status), 10), '}')
+	return strconv.AppendInt(body, int64(status), 10)
+}
 
+// appendRefusal appends status line, fields and body.
+func appendRefusal(dst []byte, status int, body []byte) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(status), 10)
 	dst = append(dst, ' ')

@@ -12,6 +12,8 @@ var (
 type EventOptions struct {
 	// UserID is the sender of a client event on a presence channel. "" = left out.
 	UserID string
+	// Seq is the event's number in its channel. 0 = it has none.
+	Seq uint64
 	// Cached marks the last event of a cache channel, sent to a new subscriber.
 	Cached bool
 }
@@ -19,15 +21,14 @@ type EventOptions struct {
 // AppendEvent appends an event as its subscribers receive it. data is the string as
 // it was published; a JSON text in it stays text.
 func AppendEvent(dst []byte, event, channel, data string, opt EventOptions) []byte {
-	dst = append(dst, `{"event":`...)
-	dst = AppendString(dst, event)
-	dst = append(dst, `,"channel":`...)
-	dst = AppendString(dst, channel)
-	dst = append(dst, `,"data":`...)
-	dst = AppendString(dst, data)
+	dst = AppendEventHead(dst, event, channel, data)
 	if opt.UserID != "" {
 		dst = append(dst, `,"user_id":`...)
 		dst = AppendString(dst, opt.UserID)
+	}
+	if opt.Seq != 0 {
+		dst = append(dst, `,"seq":`...)
+		dst = strconv.AppendUint(dst, opt.Seq, 10)
 	}
 	if opt.Cached {
 		dst = append(dst, `,"cached":true`...)
@@ -35,22 +36,114 @@ func AppendEvent(dst []byte, event, channel, data string, opt EventOptions) []by
 	return append(dst, '}')
 }
 
+// AppendEventHead appends an event without its end, which AppendEventTail makes: the
+// number of an event is known only when it has its place in the order, and that
+// step is short.
+func AppendEventHead(dst []byte, event, channel, data string) []byte {
+	dst = append(dst, `{"event":`...)
+	dst = AppendString(dst, event)
+	dst = append(dst, `,"channel":`...)
+	dst = AppendString(dst, channel)
+	dst = append(dst, `,"data":`...)
+	return AppendString(dst, data)
+}
+
+// AppendEventTail appends the end of an event; seq 0 = it has no number.
+func AppendEventTail(dst []byte, seq uint64) []byte {
+	if seq != 0 {
+		dst = append(dst, `,"seq":`...)
+		dst = strconv.AppendUint(dst, seq, 10)
+	}
+	return append(dst, '}')
+}
+
 // AppendEstablished appends the first message of a connection. activitySeconds is
-// positive; clients refuse a connection that advertises 0.
-func AppendEstablished(dst []byte, socketID string, activitySeconds int) []byte {
+// positive; clients refuse a connection that advertises 0. recovery tells that
+// subscriptions may be recovered.
+func AppendEstablished(dst []byte, socketID string, activitySeconds int, recovery bool) []byte {
 	dst = append(dst, `{"event":"pusher:connection_established","data":"{\"socket_id\":\"`...)
 	dst = appendEscaped(dst, viewOf(socketID)) // digits and a dot: one level is enough
 	dst = append(dst, `\",\"activity_timeout\":`...)
 	dst = strconv.AppendInt(dst, int64(activitySeconds), 10)
+	if recovery {
+		dst = append(dst, `,\"recovery\":true`...)
+	}
 	return append(dst, `}"}`...)
 }
 
+// Success is what a subscriber is told beside the data of its success.
+type Success struct {
+	// Epoch and Seq are the position. Epoch "" = the channel has none.
+	Epoch string
+	Seq   uint64
+	// Replay says what became of a recover or a rewind.
+	Replay Replay
+	// Replayed is how many events follow; with ReplayRecovered and ReplayRewound.
+	Replayed uint64
+	// Reason says why nothing was recovered; with ReplayRefused.
+	Reason string
+}
+
+// Replay is the outcome of a recover or a rewind.
+type Replay uint8
+
+const (
+	ReplayNone      Replay = iota // neither was asked for
+	ReplayRecovered               // every missed event follows
+	ReplayRefused                 // nothing is replayed
+	ReplayRewound                 // what was kept of what was asked for follows
+)
+
 // AppendSucceeded appends the answer to a subscribe. data is "{}", or on a presence
 // channel what AppendPresenceData made.
-func AppendSucceeded(dst []byte, channel, data string) []byte {
+func AppendSucceeded(dst []byte, channel, data string, more Success) []byte {
 	dst = appendHead(dst, "pusher_internal:subscription_succeeded", channel)
 	dst = append(dst, `,"data":`...)
 	dst = AppendString(dst, data)
+	if more.Epoch != "" {
+		dst = appendPosition(dst, more.Epoch, more.Seq)
+	}
+	switch more.Replay {
+	case ReplayRecovered:
+		dst = append(dst, `,"recovered":true`...)
+	case ReplayRefused:
+		dst = append(dst, `,"recovered":false,"reason":"`...)
+		dst = append(dst, more.Reason...)
+		dst = append(dst, '"')
+	}
+	if more.Replay == ReplayRecovered || more.Replay == ReplayRewound {
+		dst = append(dst, `,"replayed":`...)
+		dst = strconv.AppendUint(dst, more.Replayed, 10)
+	}
+	return append(dst, '}')
+}
+
+// AppendPosition appends the message that moves a subscriber's position without an
+// event: it was skipped for one, or, with a reason, continuity was lost.
+func AppendPosition(dst []byte, channel, epoch string, seq uint64, reason string) []byte {
+	dst = appendHead(dst, "pusher_internal:position", channel)
+	dst = append(dst, `,"data":"{}"`...)
+	dst = appendPosition(dst, epoch, seq)
+	if reason != "" {
+		dst = append(dst, `,"reason":"`...)
+		dst = append(dst, reason...)
+		dst = append(dst, '"')
+	}
+	return append(dst, '}')
+}
+
+// appendPosition appends a position as a member. An epoch needs no escapes.
+func appendPosition(dst []byte, epoch string, seq uint64) []byte {
+	dst = append(dst, `,"position":`...)
+	return AppendPositionObject(dst, epoch, seq)
+}
+
+// AppendPositionObject appends a position as a JSON object.
+func AppendPositionObject(dst []byte, epoch string, seq uint64) []byte {
+	dst = append(dst, `{"epoch":"`...)
+	dst = append(dst, epoch...)
+	dst = append(dst, `","seq":`...)
+	dst = strconv.AppendUint(dst, seq, 10)
 	return append(dst, '}')
 }
 

@@ -16,7 +16,7 @@ func TestMessages(t *testing.T) {
 	}{
 		{"ping", Ping, `{"event":"pusher:ping","data":{}}`},
 		{"pong", Pong, `{"event":"pusher:pong","data":{}}`},
-		{"established", AppendEstablished(nil, "8137.4592", 117),
+		{"established", AppendEstablished(nil, "8137.4592", 117, false),
 			`{"event":"pusher:connection_established","data":"{\"socket_id\":\"8137.4592\",\"activity_timeout\":117}"}`},
 		{"event", AppendEvent(nil, `App\Events\OrderShipped`, "private-orders.1", `{"id":1}`, EventOptions{}),
 			`{"event":"App\\Events\\OrderShipped","channel":"private-orders.1","data":"{\"id\":1}"}`},
@@ -28,9 +28,35 @@ func TestMessages(t *testing.T) {
 			`{"event":"client-typing","channel":"presence-room","data":"{\"x\":1}","user_id":"7"}`},
 		{"cached event", AppendEvent(nil, "price", "cache-x", `{"p":9}`, EventOptions{Cached: true}),
 			`{"event":"price","channel":"cache-x","data":"{\"p\":9}","cached":true}`},
-		{"succeeded", AppendSucceeded(nil, "news", "{}"),
+		{"succeeded", AppendSucceeded(nil, "news", "{}", Success{}),
 			`{"event":"pusher_internal:subscription_succeeded","channel":"news","data":"{}"}`},
-		{"succeeded on a presence channel", AppendSucceeded(nil, "presence-a", string(AppendPresenceData(nil, []Member{ann}))),
+		{"established with recovery", AppendEstablished(nil, "8137.4592", 117, true),
+			`{"event":"pusher:connection_established","data":"{\"socket_id\":\"8137.4592\",\"activity_timeout\":117,\"recovery\":true}"}`},
+		{"numbered event", AppendEvent(nil, "x", "a", "1", EventOptions{Seq: 42}),
+			`{"event":"x","channel":"a","data":"1","seq":42}`},
+		{"numbered event in two parts", AppendEventTail(AppendEventHead(nil, "x", "a", "1"), 42),
+			`{"event":"x","channel":"a","data":"1","seq":42}`},
+		{"event without a number in two parts", AppendEventTail(AppendEventHead(nil, "x", "a", "1"), 0),
+			`{"event":"x","channel":"a","data":"1"}`},
+		{"numbered cached event", AppendEvent(nil, "price", "cache-x", `{"p":9}`, EventOptions{Seq: 41, Cached: true}),
+			`{"event":"price","channel":"cache-x","data":"{\"p\":9}","seq":41,"cached":true}`},
+		{"succeeded with a position", AppendSucceeded(nil, "news", "{}", Success{Epoch: "k3f9k3f9", Seq: 41}),
+			`{"event":"pusher_internal:subscription_succeeded","channel":"news","data":"{}","position":{"epoch":"k3f9k3f9","seq":41}}`},
+		{"recovered", AppendSucceeded(nil, "news", "{}", Success{Epoch: "k3f9k3f9", Seq: 41, Replay: ReplayRecovered, Replayed: 7}),
+			`{"event":"pusher_internal:subscription_succeeded","channel":"news","data":"{}","position":{"epoch":"k3f9k3f9","seq":41},"recovered":true,"replayed":7}`},
+		{"recovered nothing", AppendSucceeded(nil, "news", "{}", Success{Epoch: "k3f9k3f9", Seq: 41, Replay: ReplayRecovered}),
+			`{"event":"pusher_internal:subscription_succeeded","channel":"news","data":"{}","position":{"epoch":"k3f9k3f9","seq":41},"recovered":true,"replayed":0}`},
+		{"not recovered", AppendSucceeded(nil, "news", "{}", Success{Epoch: "k3f9k3f9", Seq: 1903, Replay: ReplayRefused, Reason: "expired"}),
+			`{"event":"pusher_internal:subscription_succeeded","channel":"news","data":"{}","position":{"epoch":"k3f9k3f9","seq":1903},"recovered":false,"reason":"expired"}`},
+		{"recovery is off", AppendSucceeded(nil, "news", "{}", Success{Replay: ReplayRefused, Reason: "off"}),
+			`{"event":"pusher_internal:subscription_succeeded","channel":"news","data":"{}","recovered":false,"reason":"off"}`},
+		{"rewound", AppendSucceeded(nil, "news", "{}", Success{Epoch: "k3f9k3f9", Seq: 38, Replay: ReplayRewound, Replayed: 3}),
+			`{"event":"pusher_internal:subscription_succeeded","channel":"news","data":"{}","position":{"epoch":"k3f9k3f9","seq":38},"replayed":3}`},
+		{"position", AppendPosition(nil, "news", "k3f9k3f9", 43, ""),
+			`{"event":"pusher_internal:position","channel":"news","data":"{}","position":{"epoch":"k3f9k3f9","seq":43}}`},
+		{"position of a new epoch", AppendPosition(nil, "news", "k3f9k3f9", 43, "epoch"),
+			`{"event":"pusher_internal:position","channel":"news","data":"{}","position":{"epoch":"k3f9k3f9","seq":43},"reason":"epoch"}`},
+		{"succeeded on a presence channel", AppendSucceeded(nil, "presence-a", string(AppendPresenceData(nil, []Member{ann})), Success{}),
 			`{"event":"pusher_internal:subscription_succeeded","channel":"presence-a","data":"{\"presence\":{\"ids\":[\"7\"],\"hash\":{\"7\":{\"name\":\"Ann\"}},\"count\":1}}"}`},
 		{"presence of two, one without info", AppendPresenceData(nil, []Member{ann, {UserID: `9"`}}),
 			`{"presence":{"ids":["7","9\""],"hash":{"7":{"name":"Ann"},"9\"":null},"count":2}}`},
@@ -91,8 +117,8 @@ func TestEncodersAllocations(t *testing.T) {
 	ids, data := []string{"u1", "u2"}, sampleData(1024)
 	if n := testing.AllocsPerRun(1000, func() {
 		dst = AppendEvent(dst[:0], `App\Events\X`, "private-a", data, EventOptions{UserID: "7", Cached: true})
-		dst = AppendEstablished(dst[:0], "1.2", 120)
-		dst = AppendSucceeded(dst[:0], "presence-a", data)
+		dst = AppendEstablished(dst[:0], "1.2", 120, true)
+		dst = AppendSucceeded(dst[:0], "presence-a", data, Success{})
 		dst = AppendPresenceData(dst[:0], members)
 		dst = AppendMemberAdded(dst[:0], "presence-a", members[0])
 		dst = AppendMemberRemoved(dst[:0], "presence-a", "7")

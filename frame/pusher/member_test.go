@@ -177,7 +177,7 @@ func FuzzChannelData(f *testing.F) {
 		}
 		for _, message := range [][]byte{
 			AppendMemberAdded(nil, "presence-a", m),
-			AppendSucceeded(nil, "presence-a", string(AppendPresenceData(nil, []Member{m}))),
+			AppendSucceeded(nil, "presence-a", string(AppendPresenceData(nil, []Member{m})), Success{}),
 		} {
 			var told struct{ Data string }
 			if json.Unmarshal(message, &told) != nil || !json.Valid([]byte(told.Data)) {

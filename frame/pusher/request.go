@@ -5,7 +5,8 @@ import "bytes"
 // Subscribe is the data of pusher:subscribe. Its slices are borrowed like those of
 // a Message, until the next call of the Decoder.
 type Subscribe struct {
-	// Channel is never empty. It is not yet checked.
+	// Channel is not yet checked, and "" when the subscribe says so: a bad name,
+	// whose refusal names the channel, unlike a name that is absent.
 	Channel []byte
 	// Auth is "KEY:HEX"; empty when absent.
 	Auth []byte
@@ -14,6 +15,11 @@ type Subscribe struct {
 	ChannelData []byte
 	// HasChannelData is false when channel_data is absent, null or "".
 	HasChannelData bool
+	// Recover is the recover member as it stands, for Decoder.Recover; nil when it is
+	// absent or null.
+	Recover []byte
+	// Rewind is the same for ParseRewind.
+	Rewind []byte
 }
 
 // Signin is the data of pusher:signin. Its slices are borrowed like those of a
@@ -37,6 +43,10 @@ func (d *Decoder) Subscribe(data []byte, s *Subscribe) error {
 			auth = o.value
 		case o.named("channel_data"):
 			channelData = o.value
+		case o.named("recover") && !isNull(o.value):
+			s.Recover = o.value
+		case o.named("rewind") && !isNull(o.value):
+			s.Rewind = o.value
 		}
 	}
 	if !o.ok() {
@@ -45,7 +55,7 @@ func (d *Decoder) Subscribe(data []byte, s *Subscribe) error {
 	var okChannel, okAuth bool
 	s.Channel, okChannel = d.text(channel)
 	s.Auth, okAuth = d.text(auth)
-	if !okChannel || !okAuth || len(s.Channel) == 0 {
+	if !okChannel || !okAuth || s.Channel == nil {
 		return ErrMalformed
 	}
 	s.ChannelData = d.signedText(channelData)

@@ -25,6 +25,8 @@ func TestSubscribe(t *testing.T) {
 		{"as a string", `"{\"auth\":\"K:H\",\"channel_data\":\"{\\\"user_id\\\":\\\"\\\\u0037\\\"}\",\"channel\":\"presence-\\u0061\"}"`,
 			want{"presence-a", "K:H", `{"user_id":"\u0037"}`, true}},
 		{"the last of two counts", `{"channel":"a","channel":"b"}`, want{channel: "b"}},
+		{"an empty name is a name", `{"channel":""}`, want{}},
+		{"an empty name in a string", `"{\"auth\":\"K:H\",\"channel\":\"\"}"`, want{auth: "K:H"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var d Decoder
@@ -47,7 +49,6 @@ var badData = []struct{ name, data string }{
 	{"an array", `["news"]`},
 	{"no channel", `{"auth":""}`},
 	{"null channel", `{"channel":null}`},
-	{"empty channel", `{"channel":""}`},
 	{"a number as channel", `{"channel":7}`},
 	{"an object as channel", `{"channel":{}}`},
 	{"a string that is no JSON", `"news"`},
@@ -82,7 +83,7 @@ func TestUnsubscribe(t *testing.T) {
 			}
 		})
 	}
-	for _, c := range badData {
+	for _, c := range append(badData, struct{ name, data string }{"empty channel", `{"channel":""}`}) {
 		t.Run("refused: "+c.name, func(t *testing.T) {
 			var d Decoder
 			if got, err := d.Unsubscribe([]byte(c.data)); err != ErrMalformed { //nolint:errorlint // exactly this one
