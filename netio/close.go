@@ -7,10 +7,16 @@ import (
 	"github.com/holdfast-edge/holdfast/netio/wheel"
 )
 
-// lingerTicks is how long a socket may take to deliver our Close frame and end.
-// Closing a socket with unread input sends RST, which makes the peer's kernel
-// throw away a Close frame that it has not read yet.
-const lingerTicks wheel.Tick = 2
+const (
+	// lingerTicks is how long a socket may take to end once our Close frame is with
+	// the kernel, and how long a peer may take nothing of what is queued before that.
+	// Closing a socket with unread input sends RST, which makes the peer's kernel
+	// throw away a Close frame that it has not read yet.
+	lingerTicks wheel.Tick = 2
+	// lingerMost bounds the delivery of what was queued before the Close frame, from
+	// the start of closing: a trickle must not hold a socket for ever.
+	lingerMost wheel.Tick = 30
+)
 
 // ending is one connection whose handler must be told, or whose socket must be
 // closed, before the turn ends.
@@ -73,7 +79,33 @@ func (l *loop) enterClosing(slot uint32, r *record, reason frame.CloseReason) {
 	r.flags &^= flagPaused | flagPinged
 	l.dropInput(r)
 	l.wheel.Set(slot, l.tick+lingerTicks)
+	r.pinged, r.acked = l.tick, 0
+	if r.queue != 0 {
+		r.acked = l.taken(slot, r)
+	}
 	l.ending = append(l.ending, ending{slot, reason})
+}
+
+// lingered is the deadline of a closing connection. A peer that still takes what
+// was queued before the Close frame, be it slowly, gets it whole, and the frame.
+func (l *loop) lingered(slot uint32, r *record) {
+	if r.queue != 0 && l.tick-r.pinged < lingerMost {
+		if taken := l.taken(slot, r); taken != r.acked {
+			r.acked = taken
+			l.wheel.Set(slot, l.tick+lingerTicks)
+			return
+		}
+	}
+	l.kill(slot, r, frame.PeerReset)
+}
+
+// taken is a number that changes when the peer of a queue takes from it: what its
+// kernel has acknowledged, or, where that is not known, what is left.
+func (l *loop) taken(slot uint32, r *record) uint32 {
+	if acked, _, errno := l.kernel.progress(int(slot)); errno == 0 {
+		return acked
+	}
+	return uint32(l.queues.rows[r.queue].bytes)
 }
 
 // shutIfDrained ends our half once everything is with the kernel. The peer's
@@ -83,6 +115,7 @@ func (l *loop) shutIfDrained(slot uint32, r *record) {
 		return
 	}
 	r.flags |= flagShut
+	l.wheel.Set(slot, l.tick+lingerTicks)
 	if l.kernel.shutdown(int(slot)) != 0 {
 		l.kill(slot, r, frame.PeerReset)
 		return

@@ -23,9 +23,10 @@ type Config struct {
 	Limits    Limits
 	Admission Admission
 
-	// DescriptorLimit is RLIMIT_NOFILE as raised; it sizes the tables (address
-	// space, not memory).
-	DescriptorLimit uint64
+	// Descriptors is how many descriptor numbers the tables are made for (address
+	// space, not memory), 64 to 2^30; at most RLIMIT_NOFILE. A socket with a higher
+	// number is closed at once, and admission sees to it that there is none.
+	Descriptors uint64
 	// InboxCommands bounds the commands that wait for one loop; Post refuses beyond.
 	InboxCommands int
 	// Conversations bounds the plain HTTP conversations served at a time; more wait.
@@ -66,7 +67,7 @@ type Limits struct {
 
 // Admission says what is accepted at all.
 type Admission struct {
-	MaxConnections int    // sockets of all kinds; 0 = DescriptorLimit − 512
+	MaxConnections int    // sockets of all kinds; 0, and at most: Descriptors − 512
 	AcceptRate     int    // a second, burst = rate
 	HalfOpenPerIP  int    // sockets of one address before their 101; 0 = off
 	MemoryBytes    uint64 // resident size, with 4 KiB of kernel memory a socket, above which accepting pauses; 0 = off
@@ -82,7 +83,7 @@ func (c Config) Validate() error {
 	}
 	need(len(c.Listen) > 0 && len(c.Listen) <= maxListeners, "%d listen addresses, want 1 to %d", len(c.Listen), maxListeners)
 	need(c.Loops >= 1 && c.Loops <= 256, "loops = %d, want 1 to 256", c.Loops)
-	need(c.DescriptorLimit >= 64, "descriptor limit %d is too small to serve anything", c.DescriptorLimit)
+	need(c.Descriptors >= 64 && c.Descriptors <= 1<<30, "%d descriptors, want 64 to 2^30", c.Descriptors)
 	need(c.InboxCommands > 0, "inbox bound must be positive")
 	need(c.Conversations > 0, "conversation bound must be positive")
 	need(c.Farewell != nil && c.ServeHTTP != nil && c.Log != nil, "Farewell, ServeHTTP and Log are required")
@@ -97,18 +98,19 @@ type limitSet struct {
 	activity                        uint32 // seconds
 	frame                           frame.Limits
 	head                            frame.HeadLimits
-	body                            int64
+	door                            doorLimits
 	queueBytes, queueMessages       int
 }
 
 func (l Limits) set() *limitSet {
+	head := frame.HeadLimits{LineBytes: l.RequestLineBytes, HeadBytes: l.HeadBytes, Count: l.HeadCount}
 	return &limitSet{
 		handshake: seconds(l.HandshakeTimeout), message: seconds(l.MessageTime),
 		grace: seconds(l.PingGrace), pong: seconds(l.PongTimeout),
 		activity:   uint32(seconds(l.ActivityTimeout)),
 		frame:      frame.Limits{MessageBytes: l.MessageBytes, Fragments: l.Fragments},
-		head:       frame.HeadLimits{LineBytes: l.RequestLineBytes, HeadBytes: l.HeadBytes, Count: l.HeadCount},
-		body:       l.BodyBytes,
+		head:       head,
+		door:       doorLimits{HeadTimeout: l.HandshakeTimeout, Head: head, Body: l.BodyBytes},
 		queueBytes: l.QueueBytes, queueMessages: l.QueueMessages,
 	}
 }

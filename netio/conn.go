@@ -16,7 +16,8 @@ const (
 	// every message once.
 	stateOpen
 	// stateClosing: our Close frame (or HTTP error) is queued or sent; nothing is
-	// delivered any more, input is discarded. Deadline lingerTicks.
+	// delivered any more, input is discarded. Deadline lingerTicks, again and again
+	// for a peer that takes what was queued before, at most lingerMost.
 	stateClosing
 	// stateDead: the socket failed or ended; it is closed once the handler has
 	// been told, at the end of the current turn.
@@ -33,6 +34,7 @@ const (
 	flagShut                         // SHUT_WR was called
 	flagReadAgain                    // in the loop's list of sockets to read again
 	flagHalfShut                     // the peer sent FIN: read until EOF, whatever a read returns
+	flagHeld                         // the handler asked to be asked: Deliver refuses, Drained is told
 )
 
 // record is all that a loop keeps for an idle connection, 36 bytes, in a table
@@ -49,7 +51,7 @@ type record struct {
 	partial  uint32     // index in loop.partials: bytes inside a message; 0 = none
 	queue    uint32     // index in loop.queues: bytes the kernel refused; 0 = none
 	lastIn   wheel.Tick // last inbound byte
-	pinged   wheel.Tick // when the ping under flagPinged was sent
-	acked    uint32     // tcpi_bytes_acked, low half, when the heartbeat last looked
+	pinged   wheel.Tick // when the ping under flagPinged was sent; closing: when that began
+	acked    uint32     // tcpi_bytes_acked, low half, when the heartbeat last looked; closing: see taken
 	scanned  uint32     // handshake: bytes already searched for the end of the head
 }

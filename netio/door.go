@@ -47,11 +47,9 @@ type doorConfig struct {
 	BodyTimeout   time.Duration // head complete to body complete
 	IdleTimeout   time.Duration // answer to the first byte of the next request
 	WriteTimeout  time.Duration // one answer, from when the client stops reading
-	HeadTimeout   time.Duration // a head, first byte to complete
-	Head          frame.HeadLimits
-	// Body is the longest request body, in bytes. A longer one is not read: Serve
-	// gets the head alone, to refuse it, and the conversation ends.
-	Body int64
+	// Limits returns the limits in force; any goroutine. It is asked for each head
+	// anew, so that a conversation that is open follows a change.
+	Limits func() doorLimits
 	// Upgrade takes over a socket whose later request asks for a WebSocket. netpoll
 	// has let go of it, nothing was written, and the client sent nothing behind
 	// head. Both belong to the callee, which may be on any goroutine.
@@ -60,8 +58,17 @@ type doorConfig struct {
 	Now     func() int64 // monotonic ns
 }
 
-// maxHead is in how many bytes a head must be complete, that of a line's end included.
-func (c *doorConfig) maxHead() int { return c.Head.LineBytes + len("\r\n") + c.Head.HeadBytes }
+// doorLimits are the limits of one request.
+type doorLimits struct {
+	HeadTimeout time.Duration // a head, first byte to complete
+	Head        frame.HeadLimits
+	// Body is the longest request body, in bytes. A longer one is not read: Serve
+	// gets the head alone, to refuse it, and the conversation ends.
+	Body int64
+}
+
+// request is the size of the largest request. Unit: bytes.
+func (l doorLimits) request() int { return l.Head.Max() + int(l.Body) }
 
 // door is the way into netpoll: plain HTTP conversations, which live for seconds
 // and whose handlers may block, unlike anything on a loop.
@@ -98,6 +105,7 @@ type door struct {
 	mu       sync.Mutex
 	waits    doorDeadlines // conversations that wait for their client
 	busy     doorList      // conversations whose task runs or is queued
+	largest  int           // bytes of the largest request that was ever allowed: one may be under way
 	watching bool          // watch is due
 	timer    *time.Timer   // runs watch
 	drained  bool          // empty is closed
@@ -105,8 +113,8 @@ type door struct {
 
 // newDoor opens a door and starts netpoll beneath it.
 func newDoor(cfg doorConfig) (*door, error) {
-	if cfg.Serve == nil || cfg.Upgrade == nil || cfg.Log == nil || cfg.Now == nil || cfg.Conversations < 1 {
-		return nil, errors.New("netio: door: Serve, Upgrade, Log, Now and a positive Conversations are required")
+	if cfg.Serve == nil || cfg.Limits == nil || cfg.Upgrade == nil || cfg.Log == nil || cfg.Now == nil || cfg.Conversations < 1 {
+		return nil, errors.New("netio: door: Serve, Limits, Upgrade, Log, Now and a positive Conversations are required")
 	}
 	if err := configurePoller(cfg.Log); err != nil {
 		return nil, err
@@ -200,6 +208,7 @@ func (d *door) stop(ctx context.Context) {
 		select {
 		case <-d.stopped:
 			d.timer.Stop()
+			d.pool.close()
 			return
 		case <-again.C:
 		}
@@ -228,7 +237,8 @@ func (d *door) watch() {
 		d.mu.Unlock()
 		return
 	}
-	share := max(doorBacklog/d.busy.n, d.cfg.maxHead()+int(d.cfg.Body))
+	d.largest = max(d.largest, d.cfg.Limits().request())
+	share := max(doorBacklog/d.busy.n, d.largest)
 	var over []*doorConn
 	for c := d.busy.first; c != nil; c = c.next {
 		if c.conn.Reader().Len() > share {
@@ -302,7 +312,7 @@ func (d *door) timeout(phase doorPhase) time.Duration {
 	case doorLinger:
 		return doorLingerTime
 	}
-	return d.cfg.HeadTimeout
+	return d.cfg.Limits().HeadTimeout
 }
 
 func (d *door) leave(n int) {

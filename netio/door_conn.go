@@ -228,16 +228,17 @@ func (c *doorConn) onRequest() {
 // that the door answers itself end the conversation.
 func (c *doorConn) collect() (wanted int, phase doorPhase) {
 	if c.head.bytes == 0 {
-		complete, refusal := c.head.parse(c.in, &c.door.cfg)
+		lim := c.door.cfg.Limits()
+		complete, refusal := c.head.parse(c.in, lim)
 		switch {
 		case refusal != nil:
 			c.refuse(refusal)
 			return 0, doorEnded
 		case complete:
 		case len(c.in) == 0 && c.served:
-			return c.door.cfg.maxHead() + 1, doorIdle
+			return lim.Head.Max() + 1, doorIdle
 		default:
-			return c.door.cfg.maxHead() + 1 - len(c.in), doorReading
+			return lim.Head.Max() + 1 - len(c.in), doorReading
 		}
 	}
 	if c.head.upgrade {
@@ -387,17 +388,14 @@ func (c *doorConn) detach() {
 func (c *doorConn) handOver(result doorResult) {
 	defer c.door.leave(1)
 	var next [1]byte
-	n, _, err := unix.Recvfrom(c.fd, next[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	switch {
-	case result.early || n > 0:
+	n, _, _ := unix.Recvfrom(c.fd, next[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	if result.early || n > 0 {
 		_, _ = c.send(doorEarlyBytes.encode())
 		_ = unix.Shutdown(c.fd, unix.SHUT_WR)
 		_ = unix.Close(c.fd)
-	case err != unix.EAGAIN: // the peer has gone
-		_ = unix.Close(c.fd)
-	default:
-		c.door.cfg.Upgrade(c.fd, result.upgrade, c.local, c.remote)
+		return
 	}
+	c.door.cfg.Upgrade(c.fd, result.upgrade, c.local, c.remote)
 }
 
 // Read hands out the request under way and nothing of the next.

@@ -29,6 +29,8 @@ type doorHarness struct {
 	now  atomic.Int64
 	logs doorLog
 
+	limits atomic.Pointer[doorLimits]
+
 	mu       sync.Mutex
 	upgrades []doorUpgrade
 }
@@ -77,14 +79,17 @@ func doorFastHTTP(handler fasthttp.RequestHandler) func(net.Conn) error {
 }
 
 // newDoorHarness opens a door; edit changes its configuration. At the end of the
-// test it must be empty, and every descriptor closed.
+// test nothing may be left in it, and every place must be free.
 func newDoorHarness(t testing.TB, edit func(*doorConfig)) *doorHarness {
 	t.Helper()
 	h := &doorHarness{t: t}
+	h.limits.Store(&doorLimits{
+		HeadTimeout: 5 * time.Second, Head: frame.HeadLimits{LineBytes: 4 << 10, HeadBytes: 8 << 10, Count: 64}, Body: 64 << 10,
+	})
 	cfg := doorConfig{
 		Serve: doorFastHTTP(doorAnswer), Conversations: 64,
-		BodyTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, WriteTimeout: 10 * time.Second, HeadTimeout: 5 * time.Second,
-		Head: frame.HeadLimits{LineBytes: 4 << 10, HeadBytes: 8 << 10, Count: 64}, Body: 64 << 10,
+		BodyTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, WriteTimeout: 10 * time.Second,
+		Limits: func() doorLimits { return *h.limits.Load() },
 		Upgrade: func(fd int, head []byte, _, _ net.Addr) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
@@ -106,6 +111,19 @@ func newDoorHarness(t testing.TB, edit func(*doorConfig)) *doorHarness {
 		d.shutdown(time.Now().Add(5 * time.Second))
 		if n := d.conversations(); n != 0 {
 			t.Errorf("%d conversations are left after shutdown", n)
+		}
+		h.wait("every place is free again", func() bool {
+			h.pool.mu.Lock()
+			defer h.pool.mu.Unlock()
+			return h.pool.free == h.cfg.Conversations && len(h.pool.waiting) == 0
+		})
+		if n := h.tasks(); n != 0 {
+			t.Errorf("%d conversations are busy after shutdown", n)
+		}
+		for phase := doorReading; phase <= doorReleased; phase++ {
+			if n := h.phases(phase); n != 0 {
+				t.Errorf("%d conversations wait in phase %d after shutdown", n, phase)
+			}
 		}
 	})
 	return h
@@ -276,6 +294,13 @@ func (c *doorClient) wantEnd() {
 func (c *doorClient) reset() {
 	_ = c.SetLinger(0)
 	_ = c.TCPConn.Close()
+}
+
+// doorWarmUp has the runtime and netpoll open what they keep for the rest of the
+// process, so that a test may count descriptors and goroutines.
+func doorWarmUp(t *testing.T) {
+	t.Helper()
+	t.Run("warm-up", func(t *testing.T) { newDoorHarness(t, nil).dial().get("/") })
 }
 
 func doorDescriptors(t testing.TB) int {

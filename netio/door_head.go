@@ -15,16 +15,26 @@ const doorContinue = "HTTP/1.1 100 Continue\r\n\r\n"
 type doorRefusal struct {
 	status     int
 	code, text string
+	over       frame.HeadOver // of a 431, which has no code and text here
 }
 
 var (
-	doorMalformed   = &doorRefusal{400, "bad_request", "malformed HTTP/1.1 request"}
-	doorHeadTooLong = &doorRefusal{431, "head_too_large", "request line or head is over limits.request_line_bytes, limits.head_bytes or limits.head_count"}
-	doorNoLength    = &doorRefusal{411, "length_required", "Transfer-Encoding is not accepted in requests: send Content-Length"}
-	doorEarlyBytes  = &doorRefusal{400, "bad_request", "bytes after a WebSocket upgrade request and before its 101 response (RFC 6455 section 4.1)"}
+	doorMalformed  = &doorRefusal{status: 400, code: "bad_request", text: "malformed HTTP/1.1 request"}
+	doorNoLength   = &doorRefusal{status: 411, code: "length_required", text: "Transfer-Encoding is not accepted in requests: send Content-Length"}
+	doorEarlyBytes = &doorRefusal{status: 400, code: "bad_request", text: "bytes after a WebSocket upgrade request and before its 101 response (RFC 6455 section 4.1)"}
 )
 
-func (r *doorRefusal) encode() []byte { return frame.AppendHTTPError(nil, r.status, r.code, r.text) }
+func doorHeadTooLarge(p []byte, lim frame.HeadLimits) *doorRefusal {
+	return &doorRefusal{status: 431, over: lim.Over(p)}
+}
+
+// encode is the whole response.
+func (r *doorRefusal) encode() []byte {
+	if r.status == 431 {
+		return r.over.AppendHTTP(nil)
+	}
+	return frame.AppendHTTPError(nil, r.status, r.code, r.text)
+}
 
 // doorHead is what the door knows of the request that it collects.
 type doorHead struct {
@@ -39,25 +49,25 @@ type doorHead struct {
 
 // parse looks for a complete head in p. A head that cannot be served, or cannot
 // become one that can, is refused.
-func (h *doorHead) parse(p []byte, cfg *doorConfig) (complete bool, refusal *doorRefusal) {
+func (h *doorHead) parse(p []byte, lim doorLimits) (complete bool, refusal *doorRefusal) {
 	if !frame.HeadComplete(p, h.scanned) {
 		h.scanned = len(p)
-		if len(p) > cfg.maxHead() {
-			return false, doorHeadTooLong
+		if len(p) > lim.Head.Max() {
+			return false, doorHeadTooLarge(p, lim.Head)
 		}
 		return false, nil
 	}
 	var head frame.Head
-	switch err := head.Parse(p, cfg.Head); {
+	switch err := head.Parse(p, lim.Head); {
 	case errors.Is(err, frame.ErrHeadTooLarge):
-		return false, doorHeadTooLong
+		return false, doorHeadTooLarge(p, lim.Head)
 	case err != nil:
 		return false, doorMalformed
 	case head.Chunked:
 		return false, doorNoLength
 	}
 	body := max(0, head.ContentLength)
-	if body > cfg.Body {
+	if body > lim.Body {
 		h.oversized, body = true, 0
 	}
 	h.bytes, h.total = head.Len, head.Len+int(body)

@@ -1,6 +1,7 @@
 package netio
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/cloudwego/netpoll"
 	"github.com/valyala/fasthttp"
+	"golang.org/x/sys/unix"
 )
 
 const doorUpgradeHead = "GET /app/key HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
@@ -32,6 +34,12 @@ func TestDoorKeepsConversationAlive(t *testing.T) {
 	h.wantPhase(doorIdle, 1)
 	_ = c.Close()
 	h.wantConversations(0)
+
+	// A queue that stays readable would make netpoll ask for sockets without end.
+	event := []unix.PollFd{{Fd: int32(h.listener.event), Events: unix.POLLIN}}
+	if n, err := unix.Poll(event, 0); n != 0 || err != nil {
+		t.Errorf("the empty queue is readable: %d, %v", n, err)
+	}
 }
 
 func TestDoorAnswersPipelinedRequestsInOrder(t *testing.T) {
@@ -140,13 +148,19 @@ func TestDoorAnswersExpect(t *testing.T) {
 			t.Fatalf("got %q, %v", got, err)
 		}
 		c.send("hello")
-		c.want(200, "POST /e hello tcp") // and no second 100 before it
+		if line, err := c.r.Peek(12); err != nil || string(line) != "HTTP/1.1 200" {
+			t.Fatalf("the answer begins with %q, %v; a second 100 is one too many", line, err)
+		}
+		c.want(200, "POST /e hello tcp")
 		c.get("/again")
 	})
 	t.Run("the body came along", func(t *testing.T) {
 		h := newDoorHarness(t, nil)
 		c := h.dial()
 		c.send(head + "hello")
+		if line, err := c.r.Peek(12); err != nil || string(line) != "HTTP/1.1 200" {
+			t.Fatalf("the answer begins with %q, %v", line, err)
+		}
 		c.want(200, "POST /e hello tcp")
 	})
 	t.Run("the body is too long", func(t *testing.T) {
@@ -213,6 +227,41 @@ func TestDoorDeadlines(t *testing.T) {
 	})
 }
 
+func TestDoorDeadlineRing(t *testing.T) {
+	at := func(s float64) int64 { return int64(s * float64(time.Second)) }
+	tests := []struct {
+		name     string
+		now      []float64 // of calls of expire, in seconds
+		deadline float64   // of a conversation that is added after the first call
+		expired  int       // index of the call that returns it
+	}{
+		{"rounded up", []float64{10, 12.9, 13}, 12.5, 2},
+		{"exact", []float64{10, 11.9, 12}, 12, 2},
+		{"passed before it was added", []float64{10, 10.9, 11}, 3, 2},
+		{"a whole turn ahead", []float64{10, 73, 74.1}, 74, 2},
+		{"several turns ahead", []float64{10, 100, 200, 300, 300.5, 301}, 300.2, 5},
+		{"a jump over several turns", []float64{10, 1000}, 11, 1},
+		{"time stands still", []float64{10, 10, 10, 11}, 10.5, 3},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var ring doorDeadlines
+			c := &doorConn{deadline: at(tt.deadline)}
+			for i, now := range tt.now {
+				if got := len(ring.expire(at(now))) == 1; got != (i == tt.expired) {
+					t.Errorf("at %v s: expired is %v", now, got)
+				}
+				if i == 0 {
+					ring.add(c)
+				}
+			}
+			if c.list != nil {
+				t.Error("still linked")
+			}
+		})
+	}
+}
+
 // TestDoorWriteTimeout: a client that does not read its answer is given up, and
 // holds no place while it is waited for.
 func TestDoorWriteTimeout(t *testing.T) {
@@ -261,6 +310,91 @@ func TestDoorAnswersHalfClosedPeers(t *testing.T) {
 		c.wantEnd()
 	}
 	h.wantConversations(0)
+}
+
+// TestDoorServesUnixSockets: a socket without addresses is served like any other,
+// and a client that does not read is given up there, too.
+func TestDoorServesUnixSockets(t *testing.T) {
+	h := newDoorHarness(t, func(cfg *doorConfig) {
+		cfg.Now, cfg.WriteTimeout = newClock().now, 50*time.Millisecond
+		cfg.Serve = doorFastHTTP(func(ctx *fasthttp.RequestCtx) {
+			if string(ctx.Path()) == "/large" {
+				ctx.SetBody(make([]byte, 8<<20))
+				return
+			}
+			doorAnswer(ctx)
+		})
+	})
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := os.NewFile(uintptr(ends[1]), "client")
+	defer client.Close()
+	if err := h.enter(ends[0], nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(client, "GET /u HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	var resp fasthttp.Response
+	if err := resp.Read(bufio.NewReader(client)); err != nil || string(resp.Body()) != "GET /u  unix" {
+		t.Fatalf("got %q, %v", resp.Body(), err)
+	}
+	if _, err := io.WriteString(client, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	h.wantConversations(0)
+}
+
+// TestDoorBearsResetsAtAnyMoment: whatever a conversation does when its peer
+// vanishes, nothing of it is left, without any help of a deadline.
+func TestDoorBearsResetsAtAnyMoment(t *testing.T) {
+	const post = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+	doorWarmUp(t)
+	before, goroutines := doorDescriptors(t), runtime.NumGoroutine()
+	t.Run("clients", func(t *testing.T) {
+		h := newDoorHarness(t, func(cfg *doorConfig) {
+			cfg.Conversations = 2
+			cfg.Serve = doorFastHTTP(func(ctx *fasthttp.RequestCtx) { ctx.SetBody(make([]byte, len(ctx.Path())<<10)) })
+		})
+		for i := range 2000 {
+			c := h.dial()
+			switch i % 8 {
+			case 0:
+			case 1:
+				c.send("GE")
+			case 2:
+				c.send(post + "ab")
+			case 3:
+				c.send(post + "abcde")
+			case 4:
+				c.send("GET /" + strings.Repeat("x", 4000) + " HTTP/1.1\r\nHost: x\r\n\r\n") // 4 MB, unread
+			case 5:
+				c.send(post + "abcde" + post + "abcde" + "no request\r\n\r\n")
+			case 6:
+				c.send("GET / HTTP/1.0\r\n\r\n")
+			case 7:
+				c.send(post + "abcde")
+				_, _ = c.r.ReadByte()
+			}
+			if i%16 < 8 {
+				runtime.Gosched()
+			} else {
+				time.Sleep(time.Duration(i%50) * 10 * time.Microsecond) // anywhere in the course of the server's work
+			}
+			c.reset()
+		}
+		h.wantConversations(0)
+	})
+	if after := doorDescriptors(t); after != before {
+		t.Errorf("%d descriptors before, %d after", before, after)
+	}
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > goroutines; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d goroutines before, %d after", goroutines, runtime.NumGoroutine())
+		}
+	}
 }
 
 func TestDoorClosesWhenAsked(t *testing.T) {
@@ -407,9 +541,13 @@ func TestDoorShutdown(t *testing.T) {
 				doorAnswer(ctx)
 			})
 		})
+		former := h.dial() // a door that was empty before must not take that for the end
+		former.get("/")
+		_ = former.Close()
+		h.wantConversations(0)
 		idle, working, late := h.dial(), h.dial(), h.dial()
 		idle.get("/")
-		working.send("GET /busy HTTP/1.1\r\nHost: x\r\n\r\n")
+		working.send("GET /busy HTTP/1.1\r\nHost: x\r\n\r\nGET /unwanted HTTP/1.1\r\nHost: x\r\n\r\n")
 		late.get("/")
 		late.send("POST /late HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nh")
 		h.wantPhase(doorBody, 1)
@@ -431,6 +569,7 @@ func TestDoorShutdown(t *testing.T) {
 		close(gate)
 		working.want(200, "GET /busy  tcp")
 		working.wantEnd()
+		_ = working.Close() // it is lingered for: its second request was not read
 		<-done
 		refused := h.dial()
 		refused.wantEnd()
@@ -446,8 +585,9 @@ func TestDoorShutdown(t *testing.T) {
 			}
 		})
 		stuck, slow := h.dial(), h.dial()
-		stuck.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		slow.send("GET")
+		h.wantRead()
+		stuck.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		h.wait("the handler runs", func() bool { return busy.Load() == 1 })
 		h.shutdown(time.Now().Add(50 * time.Millisecond))
 		stuck.wantEnd()

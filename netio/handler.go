@@ -20,6 +20,9 @@ type Handler interface {
 	Frame(now int64, conn uint32, control bool) error
 	// Ping asks for a protocol-level ping to a silent connection.
 	Ping(conn uint32)
+	// Drained tells that the kernel has taken everything that waited for a connection
+	// under Hold.
+	Drained(now int64, conn uint32)
 	// Closed is called exactly once for each Open, whoever ended the connection.
 	Closed(now int64, conn uint32, r frame.CloseReason)
 }

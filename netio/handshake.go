@@ -45,7 +45,7 @@ func (l *loop) nextGen() uint32 {
 func (l *loop) adoptFromDoor(slot uint32, r *record, n *newcomer) {
 	var h frame.Head
 	if err := h.Parse(n.head, l.srv.limits().head); err != nil {
-		l.refuse(slot, r, err)
+		l.refuse(slot, r, n.head, err)
 		return
 	}
 	errno := l.kernel.watch(l.epfd, n.fd)
@@ -71,7 +71,12 @@ func (l *loop) writeBestEffort(slot uint32, p []byte) { _, _ = l.kernel.write(in
 // that a partial head costs no buffer and a socket that is not ours to serve can
 // go to netpoll untouched. Epoll is edge-triggered: only new bytes bring it here.
 func (l *loop) shake(slot uint32, r *record, events uint32) {
-	n, errno := l.kernel.peek(int(slot), l.scratch)
+	lim := l.srv.limits()
+	buf := l.scratch
+	if most := lim.head.Max(); most >= len(buf) {
+		buf = make([]byte, most+1) // limits far above their defaults
+	}
+	n, errno := l.kernel.peek(int(slot), buf)
 	switch {
 	case errno == syscall.EAGAIN:
 		if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
@@ -84,12 +89,11 @@ func (l *loop) shake(slot uint32, r *record, events uint32) {
 		l.kill(slot, r, frame.PeerReset)
 		return
 	}
-	p := l.scratch[:n]
-	lim := l.srv.limits()
+	p := buf[:n]
 	if !frame.HeadComplete(p, int(r.scanned)) {
 		r.scanned = uint32(n)
-		if n > lim.head.LineBytes+lim.head.HeadBytes {
-			l.refuse(slot, r, frame.ErrHeadTooLarge)
+		if n > lim.head.Max() {
+			l.refuse(slot, r, p, frame.ErrHeadTooLarge)
 		} else if events&unix.EPOLLRDHUP != 0 {
 			l.endShake(slot, r, handshakeAborted)
 			l.kill(slot, r, frame.PeerReset)
@@ -98,7 +102,7 @@ func (l *loop) shake(slot uint32, r *record, events uint32) {
 	}
 	var h frame.Head
 	if err := h.Parse(p, lim.head); err != nil {
-		l.refuse(slot, r, err)
+		l.refuse(slot, r, p, err)
 		return
 	}
 	if !h.Upgrade {
@@ -128,24 +132,24 @@ func (l *loop) checkUpgrade(slot uint32, r *record, h *frame.Head) bool {
 		code, text = "upgrade_required", "Sec-WebSocket-Version must be 13"
 		result = handshakeVersion
 	}
-	l.answerHTTP(slot, r, result, h.UpgradeError, code, text)
+	l.answerHTTP(slot, r, result, frame.AppendHTTPError(nil, h.UpgradeError, code, text))
 	return false
 }
 
-// refuse answers a head that cannot be served and closes.
-func (l *loop) refuse(slot uint32, r *record, err error) {
+// refuse answers a head that cannot be served and closes. err is what Parse said
+// of it.
+func (l *loop) refuse(slot uint32, r *record, head []byte, err error) {
 	if errors.Is(err, frame.ErrHeadTooLarge) {
-		l.answerHTTP(slot, r, handshakeBadRequest, 431, "head_too_large",
-			"request line or head is over limits.request_line_bytes, limits.head_bytes or limits.head_count")
+		l.answerHTTP(slot, r, handshakeBadRequest, l.srv.limits().head.Over(head).AppendHTTP(nil))
 		return
 	}
-	l.answerHTTP(slot, r, handshakeBadRequest, 400, "bad_request", "malformed HTTP/1.1 request")
+	l.answerHTTP(slot, r, handshakeBadRequest, frame.AppendHTTPError(nil, 400, "bad_request", "malformed HTTP/1.1 request"))
 }
 
-func (l *loop) answerHTTP(slot uint32, r *record, result handshakeResult, status int, code, text string) {
+func (l *loop) answerHTTP(slot uint32, r *record, result handshakeResult, response []byte) {
 	l.endShake(slot, r, result)
 	l.enterClosing(slot, r, frame.ProtocolError)
-	l.emit(slot, r, frame.AppendHTTPError(nil, status, code, text), 1)
+	l.emit(slot, r, response, 1)
 	l.shutIfDrained(slot, r)
 }
 

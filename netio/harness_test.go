@@ -43,8 +43,8 @@ func startServer(t testing.TB, edit func(*Config), fake func(*kernel), setup ...
 	t.Helper()
 	cfg := Config{
 		Listen: []string{"127.0.0.1:0"}, Loops: 2, Limits: testLimits(),
-		Admission:       Admission{AcceptRate: 1_000_000},
-		DescriptorLimit: 20_000, InboxCommands: 1 << 16, Conversations: 256,
+		Admission:   Admission{AcceptRate: 1_000_000},
+		Descriptors: 20_000, InboxCommands: 1 << 16, Conversations: 256,
 		Farewell: func(r frame.CloseReason) []byte {
 			return frame.AppendFrame(nil, frame.OpText, fmt.Appendf(nil, "error %d", r.Code))
 		},
@@ -154,6 +154,7 @@ func (s *echoSession) Ping(conn uint32) {
 	s.conns.Send(conn, text("ping"))
 }
 
+func (s *echoSession) Drained(int64, uint32) {}
 func (s *echoSession) Closed(_ int64, conn uint32, r frame.CloseReason) {
 	if !s.live[conn] {
 		panic("Closed of a connection that is not open")

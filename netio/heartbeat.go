@@ -15,7 +15,7 @@ func (l *loop) expire(slot uint32) {
 	case stateOpen:
 		l.heartbeat(slot, r)
 	case stateClosing:
-		l.kill(slot, r, frame.PeerReset)
+		l.lingered(slot, r)
 	}
 }
 

@@ -2,6 +2,7 @@ package netio
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -333,6 +334,55 @@ func TestShutdownDeliversTheCloseCode(t *testing.T) {
 	eventually(t, "the table is empty", func() bool { return srv.admission.live.Load() == 0 })
 	if _, err := net.Dial("tcp", srv.addr); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Fatalf("the port still answers: %v", err)
+	}
+}
+
+// TestACloseBehindAQueueIsDelivered: a peer that reads slowly gets everything that
+// was queued before the Close frame, however long that takes within lingerMost; one
+// that reads nothing is given up after lingerTicks.
+func TestACloseBehindAQueueIsDelivered(t *testing.T) {
+	const size, paces = 4 << 20, 20
+	srv := startServer(t, func(c *Config) { c.EchoPath = "/app/k" }, nil)
+	dial := func() *wsClient {
+		dialer := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+			return raw.Control(func(fd uintptr) {
+				_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 64<<10)
+			})
+		}}
+		conn, err := dialer.Dial("tcp", srv.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
+		c := &wsClient{t: t, conn: conn, r: bufio.NewReaderSize(conn, 512)}
+		c.send([]byte(upgradeHead))
+		if err := readUpgrade(c.r); err != nil {
+			t.Fatal(err)
+		}
+		c.send(append(maskedFrame(frame.OpBinary, true, pattern(1, size)), maskedFrame(frame.OpClose, true, []byte{0x03, 0xe8})...))
+		return c
+	}
+	slow, stuck := dial(), dial()
+	queued := func() int64 { return srv.total(func(l *loopStats) int64 { return l.queuedNow.Load() }) }
+	eventually(t, "both are closing behind a queue", func() bool {
+		return queued() > size && srv.total(func(l *loopStats) int64 { return l.state(stateClosing).Load() }) == 2
+	})
+	began := time.Now()
+	got := make([]byte, 10+size) // header and payload
+	for i := range paces {
+		if _, err := io.ReadFull(slow.r, got[len(got)*i/paces:len(got)*(i+1)/paces]); err != nil {
+			t.Fatalf("after %s and %d of %d paces: %v", time.Since(began), i, paces, err)
+		}
+		time.Sleep(6 * time.Second / paces) // the reader's own pace, three times lingerTicks in all
+	}
+	if !bytes.Equal(got[10:], pattern(1, size)) {
+		t.Error("the echo is not what was sent")
+	}
+	slow.wantClose(1000)
+	eventually(t, "the stuck reader is given up", func() bool { return queued() == 0 })
+	if n, err := io.Copy(io.Discard, stuck.r); n >= size {
+		t.Errorf("the stuck reader got %d bytes, %v", n, err)
 	}
 }
 

@@ -111,8 +111,12 @@ func (l *loop) flush(slot uint32, r *record) {
 	}
 	l.queues.release(r.queue)
 	r.queue = 0
-	if r.state == stateClosing {
+	switch {
+	case r.state == stateClosing:
 		l.shutIfDrained(slot, r)
+	case r.state == stateOpen && r.flags&flagHeld != 0:
+		l.session.Drained(l.now, slot)
+		l.working = true // it has more to send now: no sleep before the next Work
 	}
 }
 

@@ -21,7 +21,10 @@ import (
 // on the loop's goroutine.
 type Conns interface {
 	Send(conn uint32, frames []byte)
-	Deliver(conn uint32, b *frame.Batch)
+	Deliver(conn uint32, b *frame.Batch) bool
+	Push(conn uint32, b *frame.Batch)
+	Empty(conn uint32) bool
+	Hold(conn uint32, on bool)
 	Close(conn uint32, r frame.CloseReason)
 	Resume(conn uint32)
 }
@@ -66,7 +69,7 @@ func newServer(cfg Config, k kernel) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, clock: newClock(), kernel: k, quit: make(chan struct{}), stopped: make(chan struct{})}
 	var err error
-	slots := int(min(cfg.DescriptorLimit, 1<<30))
+	slots := int(cfg.Descriptors)
 	if s.records, err = offheap.NewTable[record](slots); err != nil {
 		return nil, err
 	}
@@ -78,8 +81,7 @@ func newServer(cfg Config, k kernel) (*Server, error) {
 	s.door, err = newDoor(doorConfig{
 		Serve: cfg.ServeHTTP, Conversations: cfg.Conversations,
 		BodyTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, WriteTimeout: 10 * time.Second,
-		HeadTimeout: cfg.Limits.HandshakeTimeout,
-		Head:        s.limits().head, Body: cfg.Limits.BodyBytes,
+		Limits:  func() doorLimits { return s.limits().door },
 		Upgrade: s.fromDoor, Log: cfg.Log, Now: s.clock.now,
 	})
 	if err != nil {
@@ -95,11 +97,14 @@ func newServer(cfg Config, k kernel) (*Server, error) {
 	return s, nil
 }
 
+// ceiling is how many sockets may be open. Beyond the tables none can be served,
+// so a ceiling that a reload raises above them is cut.
 func (s *Server) ceiling(a Admission) int {
+	most := max(1, s.records.Len()-reservedDescriptors)
 	if a.MaxConnections > 0 {
-		return a.MaxConnections
+		return min(a.MaxConnections, most)
 	}
-	return max(1, int(s.cfg.DescriptorLimit)-reservedDescriptors)
+	return most
 }
 
 // Conns returns loop i's connections, for the session that Attach will bring.
@@ -192,8 +197,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// SetLimits and SetAdmission replace settings of a running server. Deadlines that
-// already run keep their length.
+// SetLimits replaces the limits of a running server, in both doors and on the open
+// connections. Deadlines that already run keep their length.
 func (s *Server) SetLimits(l Limits) { s.limitsNow.Store(l.set()) }
 
 // SetAdmission replaces the admission settings.

@@ -52,21 +52,68 @@ func (l *loop) Send(conn uint32, frames []byte) {
 }
 
 // Deliver is one step of a walk: the batch leaves in one write, in the encoding
-// that the connection negotiated. The batch's bytes are immutable and may be
-// kept by the connection's queue. Only on the loop's goroutine.
-func (l *loop) Deliver(conn uint32, b *frame.Batch) {
+// that the connection negotiated. It returns false, and has taken nothing, when
+// the connection is under Hold or its queue has no room for the batch: what then
+// becomes of it is the caller's decision. The batch's bytes are immutable and may
+// be kept by the connection's queue. Only on the loop's goroutine.
+func (l *loop) Deliver(conn uint32, b *frame.Batch) bool {
 	r := l.records.At(conn)
 	if r.state != stateOpen {
-		return
+		return true // it is ending: nothing is owed to it
 	}
-	p := b.Plain
+	if r.flags&flagHeld != 0 {
+		return false
+	}
+	p := encoding(r, b)
+	if r.queue != 0 && l.overflows(r, l.queues.rows[r.queue], len(p), b.Messages) {
+		return false
+	}
+	l.deliver(conn, r, p, b.Messages)
+	return true
+}
+
+// Push is Deliver for a connection under Hold too. A connection whose queue has no
+// room is closed as slow. Only on the loop's goroutine.
+func (l *loop) Push(conn uint32, b *frame.Batch) {
+	l.owner.Check()
+	if r := l.records.At(conn); r.state == stateOpen {
+		l.deliver(conn, r, encoding(r, b), b.Messages)
+	}
+}
+
+// Empty tells whether the kernel has taken everything that conn was sent. Only on
+// the loop's goroutine.
+func (l *loop) Empty(conn uint32) bool {
+	l.owner.Check()
+	return l.records.At(conn).queue == 0
+}
+
+// Hold makes Deliver refuse a connection, and Drained be called for it, until it is
+// ended. Only on the loop's goroutine.
+func (l *loop) Hold(conn uint32, on bool) {
+	l.owner.Check()
+	r := l.records.At(conn)
+	if on {
+		r.flags |= flagHeld
+	} else {
+		r.flags &^= flagHeld
+	}
+}
+
+// deliver sends bytes that may be kept.
+func (l *loop) deliver(slot uint32, r *record, p []byte, msgs int) {
+	if l.cork.slot == slot {
+		l.flushCork(slot, r)
+	}
+	l.transmit(slot, r, p, msgs, true)
+}
+
+// encoding picks the bytes for a connection.
+func encoding(r *record, b *frame.Batch) []byte {
 	if r.flags&flagDeflate != 0 && b.Deflated != nil {
-		p = b.Deflated
+		return b.Deflated
 	}
-	if l.cork.slot == conn {
-		l.flushCork(conn, r)
-	}
-	l.transmit(conn, r, p, b.Messages, true)
+	return b.Plain
 }
 
 // emit sends borrowed bytes, through the cork if conn is the corked one.

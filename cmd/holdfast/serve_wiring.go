@@ -48,7 +48,7 @@ type runtimeDeps struct {
 type edge struct {
 	// Immutable after newRuntime.
 	log    *slog.Logger
-	nofile uint64
+	slots  uint64 // descriptor numbers that the tables are made for
 	net    *netio.Server
 	router *router.Router
 	api    *api.Server
@@ -65,11 +65,12 @@ func newRuntime(d runtimeDeps) (Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the descriptor limit: %w", err)
 	}
-	if err := tuning.GrowDescriptorTable(limit); err != nil {
+	slots := tuning.DescriptorSlots(limit, d.Config.Admission.MaxConnections, max(memoryBound(d.Config), tuning.MemoryBound()))
+	if err := tuning.GrowDescriptorTable(slots); err != nil {
 		// Not fatal: the table then grows under load, in steps that stall every thread.
 		d.Log.Warn("descriptor table not grown at start", "err", err)
 	}
-	e := &edge{log: d.Log, nofile: limit}
+	e := &edge{log: d.Log, slots: slots}
 	e.applyMemory(d.Config)
 	loops := d.Config.Server.Loops
 	if loops == 0 {
@@ -78,12 +79,12 @@ func newRuntime(d runtimeDeps) (Runtime, error) {
 	// The transport serves HTTP through the API, and the API publishes through the
 	// router, which posts to the transport: the one cycle, closed by this variable.
 	serveHTTP := func(c net.Conn) error { return e.api.ServeConn(c) }
-	cfg := netConfig(d.Config, loops, limit, d.Log, serveHTTP)
+	cfg := netConfig(d.Config, loops, slots, d.Log, serveHTTP)
 	cfg.SessionBytes = func() (float64, float64) { return e.router.Bytes() }
 	if e.net, err = netio.New(cfg); err != nil {
 		return nil, err
 	}
-	routerCfg := routerConfig(d.Config, int(limit))
+	routerCfg := routerConfig(d.Config, int(slots))
 	if _, err := rand.Read(routerCfg.SocketIDKey[:]); err != nil {
 		return nil, fmt.Errorf("socket id key: %w", err)
 	}
@@ -136,6 +137,10 @@ func (e *edge) Reload(c *config.Config) error {
 	}
 	e.net.SetLimits(netLimits(c))
 	e.net.SetAdmission(netAdmission(c))
+	if want := c.Admission.MaxConnections; uint64(want) > e.slots {
+		e.log.Warn("more connections than the tables were made for at start: only a restart lets them in",
+			"knob", "admission.max_connections", "limit", e.slots, "actual", want)
+	}
 	e.applyMemory(c)
 	return nil
 }
@@ -181,12 +186,12 @@ func (e *edge) Ready() error {
 	return nil
 }
 
-func netConfig(c *config.Config, loops int, nofile uint64, log *slog.Logger, serve func(net.Conn) error) netio.Config {
+func netConfig(c *config.Config, loops int, slots uint64, log *slog.Logger, serve func(net.Conn) error) netio.Config {
 	return netio.Config{
 		Listen: []string{c.Server.Listen}, PathPrefix: c.Server.PathPrefix, Loops: loops,
 		Compression: c.Server.CompressionOn(), EchoPath: c.EchoPath,
 		Limits: netLimits(c), Admission: netAdmission(c),
-		DescriptorLimit: nofile, InboxCommands: inboxCommands, Conversations: conversations,
+		Descriptors: slots, InboxCommands: inboxCommands, Conversations: conversations,
 		Farewell: farewell, ServeHTTP: serve, Log: log,
 	}
 }
@@ -209,14 +214,18 @@ func netLimits(c *config.Config) netio.Limits {
 }
 
 func netAdmission(c *config.Config) netio.Admission {
-	bound := uint64(c.Admission.MemoryBytes)
-	if bound == 0 {
-		bound = tuning.MemoryBound()
-	}
 	return netio.Admission{
 		MaxConnections: c.Admission.MaxConnections, AcceptRate: c.Admission.AcceptRate,
-		HalfOpenPerIP: c.Admission.HalfOpenPerIP, MemoryBytes: bound,
+		HalfOpenPerIP: c.Admission.HalfOpenPerIP, MemoryBytes: memoryBound(c),
 	}
+}
+
+// memoryBound is admission.memory_bytes in force; 0 = not known.
+func memoryBound(c *config.Config) uint64 {
+	if bound := uint64(c.Admission.MemoryBytes); bound > 0 {
+		return bound
+	}
+	return tuning.MemoryBound()
 }
 
 func routerConfig(c *config.Config, slots int) router.Config {
@@ -240,12 +249,13 @@ func routerConfig(c *config.Config, slots int) router.Config {
 }
 
 func apiConfig(c *config.Config) api.Config {
-	return api.Config{PathPrefix: c.Server.PathPrefix, HeadBytes: int(c.Limits.HeadBytes), Limits: apiLimits(c)}
+	return api.Config{PathPrefix: c.Server.PathPrefix, Limits: apiLimits(c)}
 }
 
 func apiLimits(c *config.Config) api.Limits {
 	l := c.Limits
 	return api.Limits{
+		RequestLineBytes: int(l.RequestLineBytes), HeadBytes: int(l.HeadBytes), HeadCount: l.HeadCount,
 		ChannelNameBytes: l.ChannelNameBytes, EventNameBytes: l.EventNameBytes, EventDataBytes: int(l.EventDataBytes),
 		BodyBytes: int(l.BodyBytes), EventChannels: l.EventChannels, BatchEvents: l.BatchEvents,
 		EventsPerSecond: l.APIEventsPerSecond, AuthWindow: l.AuthWindow,

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/holdfast-edge/holdfast/frame"
 )
 
 // Config is what the API needs to know. It is a value: New copies it.
@@ -14,10 +16,6 @@ type Config struct {
 	// path that a client signs. A request without it is not found.
 	PathPrefix string
 
-	// HeadBytes bounds a request's head (key limits.head_bytes), 1 KiB to 64 KiB.
-	// It is fixed for the life of the Server: it sizes the read buffer of a conversation.
-	HeadBytes int
-
 	// Limits are the limits in force at the start; SetLimits replaces them.
 	Limits Limits
 }
@@ -25,6 +23,9 @@ type Config struct {
 // Limits are the reloadable limits of the API; each names its configuration key.
 // All must be at least 1 but EventsPerSecond. The zero value is refused.
 type Limits struct {
+	RequestLineBytes int           // limits.request_line_bytes, 1 KiB to 64 KiB
+	HeadBytes        int           // limits.head_bytes, 1 KiB to 64 KiB: all fields and the empty line
+	HeadCount        int           // limits.head_count
 	ChannelNameBytes int           // limits.channel_name_bytes
 	EventNameBytes   int           // limits.event_name_bytes
 	EventDataBytes   int           // limits.event_data_bytes: the decoded data string of one event
@@ -41,19 +42,27 @@ func (c Config) Validate() error {
 	if c.PathPrefix != "" && (!strings.HasPrefix(c.PathPrefix, "/") || strings.HasSuffix(c.PathPrefix, "/") || strings.ContainsAny(c.PathPrefix, "?#")) {
 		faults = append(faults, fmt.Errorf("api: path prefix %q must begin with a slash and not end with one", c.PathPrefix))
 	}
-	if c.HeadBytes < 1<<10 || c.HeadBytes > 64<<10 {
-		faults = append(faults, fmt.Errorf("api: head bytes are %d, bounds 1024 to 65536", c.HeadBytes))
-	}
 	return errors.Join(append(faults, c.Limits.Validate())...)
+}
+
+func (l *Limits) head() frame.HeadLimits {
+	return frame.HeadLimits{LineBytes: l.RequestLineBytes, HeadBytes: l.HeadBytes, Count: l.HeadCount}
 }
 
 // Validate reports every fault of l, joined.
 func (l Limits) Validate() error {
 	var faults []error
+	if l.RequestLineBytes < 1<<10 || l.RequestLineBytes > 64<<10 {
+		faults = append(faults, fmt.Errorf("api: request line bytes are %d, bounds 1024 to 65536", l.RequestLineBytes))
+	}
+	if l.HeadBytes < 1<<10 || l.HeadBytes > 64<<10 {
+		faults = append(faults, fmt.Errorf("api: head bytes are %d, bounds 1024 to 65536", l.HeadBytes))
+	}
 	for _, f := range []struct {
 		name  string
 		value int64
 	}{
+		{"head count", int64(l.HeadCount)},
 		{"channel name bytes", int64(l.ChannelNameBytes)},
 		{"event name bytes", int64(l.EventNameBytes)},
 		{"event data bytes", int64(l.EventDataBytes)},

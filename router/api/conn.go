@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync/atomic"
@@ -16,13 +17,31 @@ const (
 )
 
 // conversation is the connection that fasthttp sees. It differs from the one
-// inside in its Close alone.
+// inside in its Close, and notes which part of a head has come.
 type conversation struct {
 	net.Conn
+
+	// Owned by the goroutine that serves the conversation: what was read of the first
+	// line since the last request, its CRLF included, and whether that has come.
+	line  int
+	lined bool
 
 	// unread is set by the goroutine that serves the conversation, before it
 	// closes: request bytes may still be on their way.
 	unread atomic.Bool
+}
+
+func (c *conversation) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if !c.lined {
+		end := bytes.IndexByte(p[:n], '\n') + 1
+		c.lined = end > 0
+		if !c.lined {
+			end = n
+		}
+		c.line += end
+	}
+	return n, err
 }
 
 // Close closes the connection, after it threw away a bounded rest of the

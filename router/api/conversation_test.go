@@ -338,15 +338,50 @@ func TestPeerLeaves(t *testing.T) {
 	}
 }
 
-// TestHeadOfExactlyTheLimit: a head of head_bytes passes, one more byte does not.
+// TestHeadOfExactlyTheLimit: a line of request_line_bytes with fields of head_bytes,
+// head_count of them, passes; one more of anything does not.
 func TestHeadOfExactlyTheLimit(t *testing.T) {
-	h := start(t)
-	base := "GET /up HTTP/1.1\r\nHost: h\r\nX: "
-	fit := 8<<10 - len(base) - len("\r\n\r\n")
-	h.do(base+strings.Repeat("x", fit)+"\r\n\r\n", "GET").want(t, 200, `{"health":"OK"}`)
-	if got := h.do(base+strings.Repeat("x", fit+2)+"\r\n\r\n", "GET"); got.status != 431 {
-		t.Errorf("got %d", got.status)
+	const fields = "Host: h\r\nX: "
+	head := func(line, head, count int) string {
+		more := strings.Repeat("Y: z\r\n", count-2)
+		return "GET /up?" + strings.Repeat("q", line-len("GET /up? HTTP/1.1")) + " HTTP/1.1\r\n" +
+			fields + strings.Repeat("x", head-len(fields)-len(more)-len("\r\n\r\n")) + "\r\n" + more + "\r\n"
 	}
+	h := start(t)
+	h.do(head(4<<10, 8<<10, 64), "GET").want(t, 200, `{"health":"OK"}`)
+	for knob, over := range map[string]string{
+		"limits.request_line_bytes": head(4<<10+1, 8<<10, 64),
+		"limits.head_bytes":         head(4<<10, 8<<10+1, 64),
+		"limits.head_count":         head(4<<10, 8<<10, 65),
+	} {
+		if got := h.do(over, "GET"); got.status != 431 || !strings.Contains(got.body, `"knob":"`+knob+`"`) {
+			t.Errorf("%s: got %d %s", knob, got.status, got.body)
+		}
+	}
+}
+
+// TestHeadLimitsFollowSetLimits: lowered ones with the next request, raised ones
+// with the next ServeConn, whose buffer is larger.
+func TestHeadLimitsFollowSetLimits(t *testing.T) {
+	h := start(t)
+	request := func(n int) string { return raw("GET", "/up", "", "X: "+strings.Repeat("x", n)) }
+	c := h.dial()
+	c.send(request(4 << 10))
+	c.receive("GET").want(t, 200, `{"health":"OK"}`)
+	limits := testConfig().Limits
+	limits.HeadBytes = 1 << 10
+	if err := h.server.SetLimits(limits); err != nil {
+		t.Fatal(err)
+	}
+	c.send(request(4 << 10))
+	if got := c.receive("GET"); got.status != 431 || !got.last {
+		t.Errorf("lowered: got %d, last %v", got.status, got.last)
+	}
+	limits.HeadBytes = 64 << 10
+	if err := h.server.SetLimits(limits); err != nil {
+		t.Fatal(err)
+	}
+	h.do(request(60<<10), "GET").want(t, 200, `{"health":"OK"}`)
 }
 
 // TestOverPipe: any net.Conn will do, one without half-close too.

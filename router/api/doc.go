@@ -16,7 +16,7 @@
 // 404, every other method 405. Every answer is JSON, errors too; fasthttp's own
 // faults (no HTTP, head or body too large, no body in time) included.
 //
-// In what order a request is judged: route, method, application (404 unknown_app,
+// In what order a request is judged: size of the head (431), route, method, application (404 unknown_app,
 // 403 app_disabled), signature (401), rate (429), JSON (400 bad_json), idempotency
 // key (bad_key), missing members, names and info, sizes, counts, durability (503).
 // The first fault is the answer. A batch is judged whole, step by step, before any

@@ -180,8 +180,18 @@ func TestErrorsByteForByte(t *testing.T) {
 			h.post(eventsPath, event("tag", "1")).want(h.t, 200, "{}")
 		}, ask: post(eventsPath, event("tag", "1")), status: 429, header: "Retry-After: 1",
 			body: `{"error":"the rate of application \"3\" is over 1 events a second: raise limits.api_events_per_second","code":"rate_limited","status":429,"limit":1,"actual":2,"knob":"limits.api_events_per_second"}`},
-		{name: "head_too_large", ask: send("GET /up HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 8<<10) + "\r\n\r\n"), status: 431,
-			body: `{"error":"the request head is over 8,192 bytes: raise limits.head_bytes","code":"head_too_large","status":431,"limit":8192,"actual":8193,"knob":"limits.head_bytes"}`},
+		{name: "head_too_large line", ask: send("GET /" + strings.Repeat("x", 5000) + " HTTP/1.1\r\nHost: h\r\n\r\n"), status: 431,
+			body: `{"error":"the request line is 5,014 bytes, limit 4,096: raise limits.request_line_bytes","code":"head_too_large","status":431,"limit":4096,"actual":5014,"knob":"limits.request_line_bytes"}`},
+		{name: "head_too_large line without end", ask: send("GET /" + strings.Repeat("x", 13<<10)), status: 431,
+			body: `{"error":"the request line is over 4,096 bytes: raise limits.request_line_bytes","code":"head_too_large","status":431,"limit":4096,"actual":4097,"knob":"limits.request_line_bytes"}`},
+		{name: "head_too_large fields", ask: send("GET /up HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 9000) + "\r\n\r\n"), status: 431,
+			body: `{"error":"the fields of the request head are 9,016 bytes, limit 8,192: raise limits.head_bytes","code":"head_too_large","status":431,"limit":8192,"actual":9016,"knob":"limits.head_bytes"}`},
+		{name: "head_too_large line before fields without end", ask: send("GET /" + strings.Repeat("x", 5000) + " HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 13<<10)), status: 431,
+			body: `{"error":"the request line is 5,014 bytes, limit 4,096: raise limits.request_line_bytes","code":"head_too_large","status":431,"limit":4096,"actual":5014,"knob":"limits.request_line_bytes"}`},
+		{name: "head_too_large fields without end", ask: send("GET /up HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 13<<10)), status: 431,
+			body: `{"error":"the fields of the request head are over 8,192 bytes: raise limits.head_bytes","code":"head_too_large","status":431,"limit":8192,"actual":8193,"knob":"limits.head_bytes"}`},
+		{name: "head_too_large count", ask: send("GET /up HTTP/1.1\r\nHost: h\r\n" + strings.Repeat("X: y\r\n", 99) + "\r\n"), status: 431,
+			body: `{"error":"the request head has 100 fields, limit 64: raise limits.head_count","code":"head_too_large","status":431,"limit":64,"actual":100,"knob":"limits.head_count"}`},
 		{name: "log_unavailable", ask: post(eventsPath, event("durable", "true")), status: 503, header: "Retry-After: 1",
 			body: `{"error":"durable events cannot be taken: this version of the server keeps no replay log to store them in; nothing was published","code":"log_unavailable","status":503}`},
 		{name: "log_unavailable batch", ask: post("/apps/3/batch_events", `{"durable":true,"batch":[`+item+`]}`), status: 503, header: "Retry-After: 1",
@@ -207,6 +217,9 @@ func TestErrorsByteForByte(t *testing.T) {
 				if v := got.header.Get(name); v != value {
 					t.Errorf("%s is %q, want %q", name, v, value)
 				}
+			}
+			if c.status == 431 && !got.last {
+				t.Error("the conversation goes on behind a head that was not read")
 			}
 			if n := len(h.router.events()); n != before {
 				t.Errorf("a refused request published %d events", n-before)

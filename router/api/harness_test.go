@@ -168,7 +168,8 @@ type harness struct {
 
 // testConfig is the configuration of the shipped file.
 func testConfig() Config {
-	return Config{HeadBytes: 8 << 10, Limits: Limits{
+	return Config{Limits: Limits{
+		RequestLineBytes: 4 << 10, HeadBytes: 8 << 10, HeadCount: 64,
 		ChannelNameBytes: 200, EventNameBytes: 200, EventDataBytes: 10 << 10, BodyBytes: 256 << 10,
 		EventChannels: 100, BatchEvents: 10, AuthWindow: 600 * time.Second,
 	}}

@@ -90,6 +90,17 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
+// BenchmarkPublishOneByOne is the same for a caller that gives each request of a
+// connection to ServeConn by itself.
+func BenchmarkPublishOneByOne(b *testing.B) {
+	s := benchServer(b)
+	request := signed("POST", eventsPath, "", laravelEvent, testNow)
+	b.ReportAllocs()
+	for b.Loop() {
+		serveLooped(b, s, request, 1)
+	}
+}
+
 // BenchmarkUp is the floor under every request: fasthttp and routing.
 func BenchmarkUp(b *testing.B) {
 	s := benchServer(b)

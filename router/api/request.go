@@ -28,11 +28,18 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	req.place = locate(string(ctx.Request.Header.RequestURI()), s.prefix)
 	req.method = methodName(ctx.Method())
 	ctx.Response.Header.SetContentType(contentType)
-	if s.draining.Load() {
+	if c, ok := ctx.Conn().(*conversation); ok {
+		c.line, c.lined = 0, false
+	}
+	r := headTooLarge(ctx, req.limits)
+	if r != nil || s.draining.Load() {
 		ctx.SetConnectionClose()
 	}
+	if r == nil {
+		r = s.answer(&req)
+	}
 	status := fasthttp.StatusOK
-	if r := s.answer(&req); r != nil {
+	if r != nil {
 		r.write(ctx)
 		status = r.status
 	}

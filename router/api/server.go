@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-edge/holdfast/frame"
 	"github.com/holdfast-edge/holdfast/router"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
@@ -51,12 +53,14 @@ type Server struct {
 	clock   func() time.Time
 	start   time.Time // zero of the rate buckets' clock
 	prefix  string
-	head    int
-	http    fasthttp.Server
 	metrics *metrics
 
-	// Atomic; any goroutine.
+	// Atomic; any goroutine. Written under changing.
+	changing sync.Mutex
 	limits   atomic.Pointer[Limits]
+	http     atomic.Pointer[fasthttp.Server] // its read buffers hold a head of the limits
+
+	// Atomic; any goroutine.
 	draining atomic.Bool
 
 	// Concurrent.
@@ -70,10 +74,14 @@ func New(cfg Config, r Router, clock func() time.Time) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{router: r, clock: clock, start: clock(), prefix: cfg.PathPrefix, head: cfg.HeadBytes, metrics: newMetrics()}
+	s := &Server{router: r, clock: clock, start: clock(), prefix: cfg.PathPrefix, metrics: newMetrics()}
 	s.decoders.New = func() any { return new(decoder) }
-	s.limits.Store(&cfg.Limits)
-	s.http = fasthttp.Server{
+	return s, s.SetLimits(cfg.Limits)
+}
+
+// newHTTP makes a fasthttp server, whose read buffers have a fixed size.
+func (s *Server) newHTTP(readBuffer int) *fasthttp.Server {
+	return &fasthttp.Server{
 		Handler:        s.serve,
 		ErrorHandler:   s.fault,
 		HeaderReceived: s.requestConfig,
@@ -87,18 +95,24 @@ func New(cfg Config, r Router, clock func() time.Time) (*Server, error) {
 
 		LazyRequestTime: true, // the clock of the API is another
 
-		// A head must fit the buffer whole. Heads of exactly HeadBytes do.
-		ReadBufferSize:               cfg.HeadBytes + 1,
+		ReadBufferSize:               readBuffer,
 		DisablePreParseMultipartForm: true, // a body is JSON, whatever its type says, and is never put into files
 	}
-	return s, nil
 }
 
 // SetLimits replaces the limits: requests whose head comes after it see the new
-// ones. Any goroutine. Invalid limits are refused as a whole.
+// ones, but a head that is larger than the former limits is only read by a later
+// ServeConn. Any goroutine. Invalid limits are refused as a whole.
 func (s *Server) SetLimits(l Limits) error {
 	if err := l.Validate(); err != nil {
 		return err
+	}
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	// A head must fit the buffer whole. Heads of exactly the limits do.
+	size := l.head().Max() + 1
+	if now := s.http.Load(); now == nil || now.ReadBufferSize != size {
+		s.http.Store(s.newHTTP(size))
 	}
 	s.limits.Store(&l)
 	return nil
@@ -121,7 +135,7 @@ func (s *Server) Collector() prometheus.Collector { return s.metrics }
 // nil error. The error is of no use but for counting: it is never about what a
 // client sent well.
 func (s *Server) ServeConn(c net.Conn) error {
-	return s.http.ServeConn(&conversation{Conn: c})
+	return s.http.Load().ServeConn(&conversation{Conn: c})
 }
 
 // requestConfig gives each request the body limit in force when its head came.
@@ -182,11 +196,42 @@ func (s *Server) faultRefusal(ctx *fasthttp.RequestCtx, err error) *refusal {
 		}
 		return overLimitUnmeasured(413, codeBodyTooLarge, "the request body is", "bytes", int64(s.limits.Load().BodyBytes), "limits.body_bytes")
 	case errors.As(err, &small):
-		return overLimitUnmeasured(431, codeHeadTooLarge, "the request head is", "bytes", int64(s.head), "limits.head_bytes")
+		return s.unendedHead(ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return refuse(408, codeTimeout, "the request did not come whole in time")
 	default:
 		return refuse(400, codeBadRequest, "this is no HTTP/1.1 request that the API can read")
+	}
+}
+
+// headTooLarge is the refusal of a head that is over a limit, or nil. fasthttp
+// itself bounds no more than the sum of line and fields.
+func headTooLarge(ctx *fasthttp.RequestCtx, l *Limits) *refusal {
+	h := &ctx.Request.Header
+	line := len(h.Method()) + len(h.RequestURI()) + len(h.Protocol()) + len("  ")
+	raw := h.RawHeaders() // up to and with the empty line
+	if over, is := l.head().Judge(line, len(raw), bytes.Count(raw, []byte("\n"))-1); is {
+		return overHead(over)
+	}
+	return nil
+}
+
+// unendedHead is the refusal of a head that does not fit the buffer.
+func (s *Server) unendedHead(ctx *fasthttp.RequestCtx) *refusal {
+	lim := s.limits.Load().head()
+	line, fields := lim.LineBytes+1, 0
+	if c, ok := ctx.Conn().(*conversation); ok && c.lined {
+		line, fields = c.line-len("\r\n"), lim.HeadBytes+1
+	}
+	over, _ := lim.Judge(line, fields, 0)
+	return overHead(over)
+}
+
+// overHead is the answer that the doors before this server give to such a head.
+func overHead(over frame.HeadOver) *refusal {
+	return &refusal{
+		status: 431, code: codeHeadTooLarge, text: over.Sentence(),
+		limit: int64(over.Limit), actual: int64(over.Actual), knob: over.Knob,
 	}
 }
 

@@ -19,8 +19,11 @@ func TestConfigFaults(t *testing.T) {
 		{"a prefix without slash", func(c *Config) { c.PathPrefix = "ws" }, "path prefix"},
 		{"a prefix that ends with a slash", func(c *Config) { c.PathPrefix = "/ws/" }, "path prefix"},
 		{"a prefix with a query", func(c *Config) { c.PathPrefix = "/ws?" }, "path prefix"},
-		{"head too small", func(c *Config) { c.HeadBytes = 1023 }, "head bytes"},
-		{"head too large", func(c *Config) { c.HeadBytes = 64<<10 + 1 }, "head bytes"},
+		{"line too small", func(c *Config) { c.Limits.RequestLineBytes = 1023 }, "request line bytes"},
+		{"line too large", func(c *Config) { c.Limits.RequestLineBytes = 64<<10 + 1 }, "request line bytes"},
+		{"head too small", func(c *Config) { c.Limits.HeadBytes = 1023 }, "head bytes"},
+		{"head too large", func(c *Config) { c.Limits.HeadBytes = 64<<10 + 1 }, "head bytes"},
+		{"no head fields", func(c *Config) { c.Limits.HeadCount = 0 }, "head count"},
 		{"no channel name", func(c *Config) { c.Limits.ChannelNameBytes = 0 }, "channel name bytes"},
 		{"no event name", func(c *Config) { c.Limits.EventNameBytes = 0 }, "event name bytes"},
 		{"no data", func(c *Config) { c.Limits.EventDataBytes = 0 }, "event data bytes"},
@@ -41,7 +44,7 @@ func TestConfigFaults(t *testing.T) {
 	}
 	t.Run("all faults are told", func(t *testing.T) {
 		_, err := New(Config{}, &fakeRouter{}, time.Now)
-		if n := strings.Count(err.Error(), "\n") + 1; n != 8 {
+		if n := strings.Count(err.Error(), "\n") + 1; n != 10 {
 			t.Errorf("%d faults: %v", n, err)
 		}
 	})
