@@ -48,12 +48,6 @@ func newAppConf(cfg AppConfig) (*appConf, error) {
 // ID is the application's id, as in API paths.
 func (a *App) ID() string { return a.id }
 
-// Key is the public key that clients connect with.
-func (a *App) Key() string { return a.conf.Load().Key }
-
-// Secret signs subscriptions and API requests. It must never be logged.
-func (a *App) Secret() string { return a.conf.Load().Secret }
-
 // Enabled tells whether the application serves anybody at all.
 func (a *App) Enabled() bool { return a.conf.Load().Enabled }
 

@@ -3,6 +3,9 @@ package router
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-edge/holdfast/frame"
+	"github.com/holdfast-edge/holdfast/frame/pusher"
 )
 
 // cacheStore keeps the last event of each cache channel of one directory shard,
@@ -22,20 +25,21 @@ type cacheStore struct {
 // which the directory lock guards.
 type cachedEvent struct {
 	channel, name, data string
-	expires             int64 // monotonic ns
+	seq                 uint64 // 0 = it has no number
+	expires             int64  // monotonic ns
 
 	older, newer *cachedEvent
 }
 
 // putLocked makes an event the channel's last one.
-func (c *cacheStore) putLocked(now int64, ttl time.Duration, channel, name, data string) {
+func (c *cacheStore) putLocked(now int64, ttl time.Duration, channel, name, data string, seq uint64) {
 	if old := c.events[channel]; old != nil {
 		c.dropLocked(old)
 	}
 	if c.events == nil {
 		c.events = map[string]*cachedEvent{}
 	}
-	e := &cachedEvent{channel: channel, name: name, data: data, expires: now + int64(ttl), older: c.last}
+	e := &cachedEvent{channel: channel, name: name, data: data, seq: seq, expires: now + int64(ttl), older: c.last}
 	if c.last != nil {
 		c.last.newer = e
 	} else {
@@ -76,4 +80,22 @@ func (c *cacheStore) dropLocked(e *cachedEvent) {
 	}
 	e.older, e.newer = nil, nil
 	c.size.Store(int64(len(c.events)))
+}
+
+// cachedLocked is the message with which a subscriber gets a cache channel's last
+// event; nil when there is none. What was published since the start is in memory;
+// what was there before is in the log.
+func (r *Router) cachedLocked(dir *dirShard, app *App, channel string, now int64) []byte {
+	if e := dir.cache.getLocked(now, channel); e != nil {
+		return pusher.AppendEvent(nil, e.name, e.channel, e.data, pusher.EventOptions{Seq: e.seq, Cached: true})
+	}
+	if r.log == nil {
+		return nil
+	}
+	e, _, ok := r.log.Last(logKey(app, channel))
+	if !ok {
+		return nil
+	}
+	text, _ := frame.ServerPayload(e.Payload)
+	return append(append([]byte(nil), text[:len(text)-1]...), `,"cached":true}`...)
 }

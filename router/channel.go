@@ -17,6 +17,7 @@ type channel struct {
 
 	// Guarded by the lock of the channel's directory shard.
 	used    uint8          // 1: first is in use. 0 with spill set: see loops
+	at      Position       // the last event that was posted; Epoch "" = the channel has no history
 	members uint32         // live subscriptions on all loops, pending joins included
 	first   [1]loopMembers // the only loop, while there is only one
 	spill   []loopMembers  // all loops, from the second on

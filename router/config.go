@@ -14,6 +14,10 @@ type Config struct {
 	Apps []AppConfig
 	// Limits bounds what one connection, channel or event may ask for.
 	Limits Limits
+	// Log keeps the events. nil = no history: events have no numbers.
+	Log Log
+	// History says how much of which channels is kept; the first match counts.
+	History []HistoryRule
 	// Slots is the size of the session table: one more than the highest connection
 	// number that the transport ever uses. Costs address space, not memory.
 	Slots int
@@ -59,6 +63,7 @@ type Limits struct {
 	PresenceMembers       int           // distinct users of one channel; 1,000
 	Watchlist             int           // users that one sign-in may watch; 100
 	CacheTTL              time.Duration // how long a cache channel keeps its last event; 30 min
+	RecoverEvents         int           // events that one recovery may replay; 1,000
 }
 
 // DefaultLimits are the limits of the shipped configuration.
@@ -67,12 +72,13 @@ func DefaultLimits() Limits {
 		Subscriptions: 100, SubscribesPerSecond: 100, FramesPerSecond: 100, ControlFramesPerSec: 10,
 		ClientEventsPerSecond: 10, ChannelNameBytes: 200, EventNameBytes: 200, EventDataBytes: 10 << 10,
 		UserIDBytes: 128, UserInfoBytes: 2 << 10, PresenceMembers: 1000, Watchlist: 100, CacheTTL: 30 * time.Minute,
+		RecoverEvents: 1000,
 	}
 }
 
 // Default is a configuration without applications and without a socket id key.
 func Default() Config {
-	return Config{Limits: DefaultLimits(), Slots: 1 << 20, BacklogEvents: 16 << 10, BacklogBytes: 64 << 20}
+	return Config{Limits: DefaultLimits(), History: DefaultRules(), Slots: 1 << 20, BacklogEvents: 16 << 10, BacklogBytes: 64 << 20}
 }
 
 // Validate reports every fault of the configuration, joined.
@@ -104,6 +110,11 @@ func (c Config) Validate() error {
 			fault("application %q: %w", a.ID, err)
 		}
 	}
+	for i, h := range c.History {
+		if h.Match == "" || h.Events < 0 || (h.Events > 0 && (h.Age < time.Second || h.Bytes < 1)) {
+			fault("history rule %d: it needs a match, and with events an age of at least 1 s and bytes", i+1)
+		}
+	}
 	for _, b := range []struct {
 		name      string
 		value     int
@@ -124,6 +135,7 @@ func (c Config) Validate() error {
 		{"limits.user_info_bytes", c.Limits.UserInfoBytes, 64, 64 << 10},
 		{"limits.presence_members", c.Limits.PresenceMembers, 1, 100_000},
 		{"limits.watchlist", c.Limits.Watchlist, 1, 10_000},
+		{"limits.recover_events", c.Limits.RecoverEvents, 1, 100_000},
 		{"limits.cache_ttl in seconds", int(c.Limits.CacheTTL / time.Second), 1, 720 * 3600},
 	} {
 		if b.value < b.low || b.value > b.high {

@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"testing"
+
+	"github.com/holdfast-edge/holdfast/frame/pusher"
 )
 
 // TestAChannelCostsAtMost320Bytes measures what a channel with one subscriber and a
@@ -30,7 +32,7 @@ func TestAChannelCostsAtMost320Bytes(t *testing.T) {
 		for i := from; i < to; i++ {
 			name := fmt.Sprintf("private-App.Models.User.%08d", i)
 			p := peers[i/perConn]
-			if no := p.loop.s.join(p.slot, p.loop.s.sessions.at(p.slot), e.app, 0, name, member("")); no != nil {
+			if no := p.loop.s.join(p.slot, p.loop.s.sessions.at(p.slot), &request{app: e.app, kind: pusher.Private, name: name}); no != nil {
 				t.Fatal(no.text)
 			}
 			if i%1000 == 0 {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +57,14 @@ type peer struct {
 	ended   bool // Closed was called
 	resumed int
 	onMsg   func(message)
+
+	stuck bool     // its socket takes nothing
+	queue [][]byte // what the socket did not take
+	held  bool
 }
+
+// peerQueue is how many writes wait for a stuck peer before it counts as slow.
+const peerQueue = 4
 
 // message is a frame that a peer received.
 type message struct {
@@ -65,6 +73,7 @@ type message struct {
 	Data    json.RawMessage `json:"data"`
 	UserID  string          `json:"user_id"`
 	Cached  bool            `json:"cached"`
+	Seq     uint64          `json:"seq"`
 
 	raw string
 }
@@ -102,6 +111,7 @@ func newEdge(t testing.TB, loops int, opts ...option) *edge {
 		t.Fatal(err)
 	}
 	e.r = r
+	r.jobs.inline = true
 	for _, l := range e.loops {
 		l.s = r.Shard(l.id, l)
 	}
@@ -256,15 +266,58 @@ func (l *fakeLoop) Send(conn uint32, frames []byte) {
 		l.count++
 		return
 	}
-	l.receive(conn, frames)
+	l.write(l.peers[conn], slices.Clone(frames))
 }
 
-func (l *fakeLoop) Deliver(conn uint32, b *frame.Batch) {
+func (l *fakeLoop) Deliver(conn uint32, b *frame.Batch) bool {
 	if l.quiet {
 		l.count++
+		return true
+	}
+	p := l.peers[conn]
+	if p.closed != nil {
+		return true
+	}
+	if p.held || len(p.queue) >= peerQueue {
+		return false
+	}
+	l.write(p, b.Plain)
+	return true
+}
+
+func (l *fakeLoop) Push(conn uint32, b *frame.Batch) {
+	p := l.peers[conn]
+	if p.closed != nil {
 		return
 	}
-	l.receive(conn, b.Plain)
+	if len(p.queue) >= peerQueue {
+		p.closed = &frame.Slow
+		return
+	}
+	l.write(p, b.Plain)
+}
+
+func (l *fakeLoop) Empty(conn uint32) bool    { return len(l.peers[conn].queue) == 0 }
+func (l *fakeLoop) Hold(conn uint32, on bool) { l.peers[conn].held = on }
+func (l *fakeLoop) write(p *peer, frames []byte) {
+	if p.stuck {
+		p.queue = append(p.queue, frames)
+		return
+	}
+	l.receive(p.slot, frames)
+}
+
+// unstick lets the socket take everything again.
+func (p *peer) unstick() {
+	p.stuck = false
+	queue := p.queue
+	p.queue = nil
+	for _, frames := range queue {
+		p.loop.receive(p.slot, frames)
+	}
+	if p.held && p.closed == nil && len(queue) > 0 {
+		p.loop.s.Drained(p.e.now, p.slot)
+	}
 }
 
 func (l *fakeLoop) Close(conn uint32, r frame.CloseReason) {
@@ -399,6 +452,9 @@ func (e *edge) checkEmpty() {
 		if s.nodes.Live() != 0 || s.locals.Live() != 0 || s.arrays.small.Live() != 0 || s.arrays.medium.Live() != 0 || s.arrays.large.Live() != 0 {
 			e.t.Errorf("loop %d leaks: %d memberships, %d channels, %d/%d/%d blocks", l.id, s.nodes.Live(), s.locals.Live(),
 				s.arrays.small.Live(), s.arrays.medium.Live(), s.arrays.large.Live())
+		}
+		if len(s.cursors) != 0 || len(s.behind) != 0 || len(s.fetches) != 0 || len(s.pulls) != 0 {
+			e.t.Errorf("loop %d leaks: %d cursors of %d connections, %d fetches, %d pulls", l.id, len(s.cursors), len(s.behind), len(s.fetches), len(s.pulls))
 		}
 		if len(s.present) != 0 || len(s.signed) != 0 || s.sessions.count != 0 || s.deflate != 0 {
 			e.t.Errorf("loop %d leaks: %d present, %d signed in, %d sessions, %d deflate", l.id, len(s.present), len(s.signed), s.sessions.count, s.deflate)

@@ -100,6 +100,42 @@ const (
 
 var resultNames = [subscribeResults]string{"ok", "auth", "bad_request", "limit"}
 
+// replayResult is what became of a recover or a rewind.
+type replayResult uint8
+
+const (
+	replayReplayed replayResult = iota
+	replayIdle
+	replayExpired
+	replayEpoch
+	replayAhead
+	replayTooMany
+	replayUnavailable
+	replayOff
+	replayMalformed
+	replayResults
+)
+
+var replayNames = [replayResults]string{
+	"replayed", "idle", ReasonExpired, ReasonEpoch, ReasonAhead, ReasonTooMany, ReasonUnavailable, ReasonOff, ReasonMalformed,
+}
+
+// replayResultOf sorts the answer to a subscribe that asked for a replay.
+func replayResultOf(more pusher.Success) replayResult {
+	if more.Replay != pusher.ReplayRefused {
+		if more.Replayed > 0 {
+			return replayReplayed
+		}
+		return replayIdle
+	}
+	for i, name := range replayNames {
+		if name == more.Reason {
+			return replayResult(i)
+		}
+	}
+	return replayUnavailable
+}
+
 // publishSource is where an event came from.
 type publishSource uint8
 

@@ -70,7 +70,10 @@ func (s *Shard) resumePaused() {
 	}
 	s.paused = kept
 	for _, ref := range ready {
-		s.sessions.at(ref.slot).flags &^= flagPaused
-		s.conns.Resume(ref.slot)
+		x := s.sessions.at(ref.slot)
+		x.flags &^= flagPaused
+		if x.flags&flagLooking == 0 {
+			s.conns.Resume(ref.slot)
+		}
 	}
 }

@@ -23,13 +23,14 @@ const (
 	placeCancelled = ^uint32(0) - 1
 )
 
-// localChannel is what one loop keeps for a channel it has members of, 16 bytes.
+// localChannel is what one loop keeps for a channel it has members of, 24 bytes.
 type localChannel struct {
-	count uint32    // members in the array
-	store [1]uint32 // classOne: the member's slot, walked like any array; else a number in the class's pool
-	queue uint32    // index in Shard.queues while commands wait or a walk runs; 0 = none
-	class sizeClass
-	_     [3]byte
+	walked uint64    // the last numbered event whose walk has ended here
+	count  uint32    // members in the array
+	store  [1]uint32 // classOne: the member's slot, walked like any array; else a number in the class's pool
+	queue  uint32    // index in Shard.queues while commands wait or a walk runs; 0 = none
+	class  sizeClass
+	_      [3]byte
 }
 
 // sizeClass says how a member array is stored. An array moves up when it is full

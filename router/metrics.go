@@ -19,6 +19,9 @@ type shardStats struct {
 	failures      failures
 	batches       atomic.Uint64
 	batched       atomic.Uint64 // events in them
+	replays       [replayResults]atomic.Uint64
+	replayed      atomic.Uint64 // events
+	fellBack      atomic.Uint64 // slow subscribers that became cursors
 	latency       histogram
 }
 
@@ -119,6 +122,9 @@ var (
 	descAuth          = desc("auth_failures_total", "Connections, subscriptions and sign-ins refused for want of a right.", "reason")
 	descLimited       = desc("rate_limited_total", "Times that a limit of rate or number was reached.", "scope")
 	descBatches       = desc("fanout_batches_total", "Walks over the members of a channel.")
+	descReplays       = desc("replay_requests_total", "Recoveries and rewinds that subscribers asked for.", "result")
+	descReplayed      = desc("replay_messages_total", "Events that were sent again out of the log.")
+	descFellBack      = desc("slow_consumers_caught_up_total", "Subscribers that were too slow and went on from the log.")
 	descBatched       = desc("fanout_batched_events_total", "Events that these walks delivered; divided by the walks, the mean batch.")
 )
 
@@ -131,6 +137,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReceived, descSent, descReceivedBytes, descSentBytes, descPublished, descRecipients, descLatency,
 		descSubscriptions, descChannels, descSubscribe, descAuth, descLimited, descBatches, descBatched,
+		descReplays, descReplayed, descFellBack,
 	} {
 		ch <- d
 	}
@@ -157,6 +164,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	emit(descBatches, prometheus.CounterValue, c.sum(func(s *shardStats) uint64 { return s.batches.Load() }))
 	emit(descBatched, prometheus.CounterValue, c.sum(func(s *shardStats) uint64 { return s.batched.Load() }))
+	for res := range replayResults {
+		emit(descReplays, prometheus.CounterValue, c.sum(func(s *shardStats) uint64 { return s.replays[res].Load() }), replayNames[res])
+	}
+	emit(descReplayed, prometheus.CounterValue, c.sum(func(s *shardStats) uint64 { return s.replayed.Load() }))
+	emit(descFellBack, prometheus.CounterValue, c.sum(func(s *shardStats) uint64 { return s.fellBack.Load() }))
 	ch <- constHistogram(descRecipients, []*histogram{&c.r.stats.recipients})
 	latencies := make([]*histogram, len(c.r.shards))
 	for i, s := range c.r.shards {

@@ -14,6 +14,14 @@ type Event struct {
 	Data     string   // handed to clients byte for byte
 	Channels []string // names, already checked by the caller
 	Except   string   // socket id that is skipped; "" or an unknown one skips nobody
+	// Durable makes Publish return only when the event is on the disk.
+	Durable bool
+	// IdempotencyKey is kept with the event in each channel that the event reaches; an
+	// event that finds its key there is a duplicate. nil = none.
+	IdempotencyKey []byte
+
+	// Receipts is filled by Publish, one for each channel, when there is a log.
+	Receipts []Receipt
 
 	source publishSource
 	sender connRef // client events: the connection that sent it
@@ -24,18 +32,26 @@ type Event struct {
 // hands them to this node's directory.
 type Broker interface {
 	// Publish returns when the event has its place in the order of each of its
-	// channels, or an error when none of them got it. Any goroutine; never blocks.
+	// channels, or an error when one of them did not get it. Any goroutine but a loop,
+	// unless the event is a client's: that has no place in a log, and never blocks.
 	Publish(app *App, ev *Event) error
 }
 
 // direct is the Broker of a single node.
 type direct struct{ r *Router }
 
-func (d direct) Publish(app *App, ev *Event) error { return d.r.deliver(app, ev) }
+func (d direct) Publish(app *App, ev *Event) error {
+	if d.r.log == nil || ev.source == sourceClient {
+		return d.r.deliver(app, ev)
+	}
+	return d.r.publishLogged(app, ev)
+}
 
 // Publish hands an event to the subscribers of its channels. The caller has checked
 // names and sizes against Limits. It returns ErrBusy, and has then delivered
-// nothing, when a loop that would have to deliver it is too far behind.
+// nothing, when a loop that would have to deliver it is too far behind, or too much
+// waits for the log; ErrLogUnavailable when a durable event cannot be kept. Not on a
+// loop.
 func (r *Router) Publish(app *App, ev *Event) error { return r.broker.Publish(app, ev) }
 
 // delivery is one event of one channel, encoded once, on its way to the loops.
@@ -45,9 +61,13 @@ type delivery struct {
 	except   connRef // not delivered to this connection; zero = to all
 	kind     sentKind
 	app      *App
-	size     int64 // bytes of the frame
-	payload  int   // bytes of the message in it
-	began    int64 // monotonic ns of the publish
+	size     int64  // bytes of the frame
+	payload  int    // bytes of the message in it
+	began    int64  // monotonic ns of the publish
+	epoch    string // of the position that the event moves its channel to
+	seq      uint64 // 0 = the event has no number
+	// breaks: whoever is behind when the event comes cannot go on from the log.
+	breaks bool
 
 	left atomic.Int32 // loops whose walk has not ended
 }
@@ -66,12 +86,7 @@ func (r *Router) deliver(app *App, ev *Event) error {
 		return ErrBusy
 	}
 	now := r.clock()
-	except := ev.sender
-	if ev.Except != "" {
-		if loop, slot, gen, ok := r.socketIDs.Parse(ev.Except); ok {
-			except = connRef{slot: slot, gen: gen, loop: loop}
-		}
-	}
+	except := r.exceptOf(ev)
 	for _, channel := range ev.Channels {
 		app.published[ev.source].Add(1)
 		r.deliverTo(app, ev, channel, except, now)
@@ -88,7 +103,7 @@ func (r *Router) deliverTo(app *App, ev *Event, channel string, except connRef, 
 	dir.mu.Lock()
 	if dir.channels[channel] == nil {
 		if keep {
-			dir.cache.putLocked(now, r.limits().CacheTTL, channel, ev.Name, ev.Data)
+			dir.cache.putLocked(now, r.limits().CacheTTL, channel, ev.Name, ev.Data, 0)
 		}
 		dir.mu.Unlock()
 		r.stats.recipients.observe(0)
@@ -102,7 +117,7 @@ func (r *Router) deliverTo(app *App, ev *Event, channel string, except connRef, 
 	dir.mu.Lock()
 	defer dir.mu.Unlock()
 	if keep {
-		dir.cache.putLocked(now, r.limits().CacheTTL, channel, ev.Name, ev.Data)
+		dir.cache.putLocked(now, r.limits().CacheTTL, channel, ev.Name, ev.Data, 0)
 	}
 	members := uint32(0)
 	if ch := dir.channels[channel]; ch != nil {

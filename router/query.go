@@ -38,19 +38,41 @@ type NamedInfo struct {
 	ChannelInfo
 }
 
-// Info describes one channel, occupied or not.
+// Info describes one channel, occupied or not. It may read the disk. Not on a loop.
 func (r *Router) Info(app *App, channel string, want Info) ChannelInfo {
 	dir := app.dir.shard(channel)
 	now := r.clock()
+	cached := want&InfoCache != 0 && pusher.KindOf(channel)&pusher.Cache != 0
 	dir.mu.Lock()
-	defer dir.mu.Unlock()
 	info := infoLocked(dir.channels[channel], want)
-	if want&InfoCache != 0 && pusher.KindOf(channel)&pusher.Cache != 0 {
+	if cached {
 		if e := dir.cache.getLocked(now, channel); e != nil {
 			info.Cache = &CacheInfo{Data: e.data, TTL: time.Duration(e.expires - now)}
 		}
 	}
+	dir.mu.Unlock()
+	if cached && info.Cache == nil && r.log != nil {
+		info.Cache = r.loggedCache(app, channel)
+	}
 	return info
+}
+
+// loggedCache is a cache channel's last event from before the start. It may read
+// the disk.
+func (r *Router) loggedCache(app *App, channel string) *CacheInfo {
+	key := logKey(app, channel)
+	if _, err := r.log.Load(key); err != nil {
+		return nil
+	}
+	e, left, ok := r.log.Last(key)
+	if !ok {
+		return nil
+	}
+	stored, ok := readStored(e)
+	if !ok {
+		return nil
+	}
+	return &CacheInfo{Data: stored.Data, TTL: left}
 }
 
 // infoLocked describes an occupied channel; ch may be nil.

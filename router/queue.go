@@ -19,6 +19,8 @@ type queue struct {
 	items  []command
 	head   int // first item that waits
 	walk   walk
+
+	caughtUp []*cursor // members that are live when the walk under way has ended
 }
 
 func (q *queue) empty() bool { return q.head == len(q.items) }

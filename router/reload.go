@@ -33,9 +33,9 @@ func (r *Router) Reload(cfg Config) error {
 // is the same as before if its id is. ended lists those that stop serving.
 func (old *settings) with(cfg Config) (next *settings, ended []*App, err error) {
 	next = &settings{
-		limits: cfg.Limits,
-		apps:   slices.Clone(old.apps),
-		byID:   map[string]*App{}, byKey: map[string]*App{},
+		limits: cfg.Limits, rules: cfg.History,
+		apps: slices.Clone(old.apps),
+		byID: map[string]*App{}, byKey: map[string]*App{},
 	}
 	confs := make([]*appConf, len(cfg.Apps))
 	for i, a := range cfg.Apps {

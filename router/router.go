@@ -17,6 +17,7 @@ type Router struct {
 	loops         Loops
 	clock         func() int64 // monotonic ns since the process started
 	broker        Broker
+	log           Log // nil = no history
 	socketIDs     *auth.SocketIDs
 	sessions      *offheap.Table[session] // by slot; a record belongs to its connection's loop
 	shards        []*Shard                // by loop
@@ -30,6 +31,8 @@ type Router struct {
 	closing   atomic.Bool  // CloseAll was called
 	stats     routerStats
 
+	jobs jobs // behind its own lock
+
 	reload  sync.Mutex // one Reload at a time
 	texts   sync.Pool  // *[]byte: room for encoding
 	zippers sync.Pool  // *frame.Deflater
@@ -38,6 +41,7 @@ type Router struct {
 // settings is what a reload replaces as a whole. Immutable once stored.
 type settings struct {
 	limits Limits
+	rules  rules
 	apps   []*App // by App.index; those that were removed stay, disabled
 	byID   map[string]*App
 	byKey  map[string]*App
@@ -53,7 +57,7 @@ func New(cfg Config, loops Loops, clock func() int64) (*Router, error) {
 		return nil, err
 	}
 	r := &Router{
-		loops: loops, clock: clock,
+		loops: loops, clock: clock, log: cfg.Log,
 		socketIDs:     auth.NewSocketIDs(cfg.SocketIDKey, cfg.Node),
 		memberships:   int(min(int64(cfg.Slots)*int64(cfg.Limits.Subscriptions), maxMemberships)),
 		backlogEvents: int64(cfg.BacklogEvents),

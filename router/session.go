@@ -30,6 +30,7 @@ const (
 	flagSigned                           // Shard.signed has an entry
 	flagPaused                           // in Shard.paused
 	flagEnding                           // we have asked the transport to close it
+	flagLooking                          // a request waits for the log: the connection is not read
 	flagServed                           // established, and counted as a connection of its app
 )
 
@@ -106,7 +107,7 @@ func (s *Shard) Open(now int64, up *frame.Upgrade) {
 	x.app = uint16(app.index)
 	x.flags |= flagServed
 	var id [socketIDBytes]byte
-	s.text = pusher.AppendEstablished(s.text[:0], string(s.socketID(id[:0], up.Slot, x)), up.ActivitySeconds)
+	s.text = pusher.AppendEstablished(s.text[:0], string(s.socketID(id[:0], up.Slot, x)), up.ActivitySeconds, s.r.log != nil)
 	s.send(up.Slot, x)
 }
 
@@ -161,7 +162,11 @@ func (s *Shard) Message(now int64, conn uint32, op frame.Opcode, p []byte) error
 		} else {
 			s.unsubscribe(conn, x)
 		}
-		return s.takeSubscribeToken(conn, x)
+		err := s.takeSubscribeToken(conn, x)
+		if err == nil && x.flags&flagLooking != 0 {
+			err = frame.ErrPause
+		}
+		return err
 	}
 	if err := s.takeFrameToken(x); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"github.com/holdfast-edge/holdfast/frame"
 	"github.com/holdfast-edge/holdfast/frame/pusher"
 	"github.com/holdfast-edge/holdfast/tuning/invariant"
 	"github.com/holdfast-edge/holdfast/tuning/offheap"
@@ -33,6 +34,10 @@ type Shard struct {
 	present  map[uint32]*presentUser // by membership number: who a presence subscription is
 	signed   map[uint32]*signedIn    // by slot: sign-ins
 	counts   []*channel              // channels whose subscription count is to be sent later
+	cursors  map[uint32]*cursor      // by membership number: subscribers that are behind
+	behind   map[uint32]*cursor      // by slot: the first cursor of a connection
+	fetches  map[fetchKey]*fetch     // blocks on their way
+	pulls    []*cursor               // cursors whose turn it is, in order
 	paused   []connRef               // connections whose next message waits for tokens
 	deflate  int                     // connections that negotiated deflate
 
@@ -42,6 +47,7 @@ type Shard struct {
 	text    []byte
 	out     []byte
 	batch   batchScratch
+	pushed  frame.Batch
 
 	// Atomic; written by the loop, read by anyone.
 	stats shardStats
@@ -61,6 +67,8 @@ const (
 	opRetire                    // arg: local channel, which has no members left
 	opRoster                    // ref: *roster
 	opCloseAll                  // ref: *closing
+	opLookedUp                  // ref: *lookup
+	opFetched                   // arg: run; ref: *fetch
 )
 
 func newShard(r *Router, id int) (*Shard, error) {
@@ -70,6 +78,9 @@ func newShard(r *Router, id int) (*Shard, error) {
 		queues:   newQueueTable(),
 		present:  map[uint32]*presentUser{},
 		signed:   map[uint32]*signedIn{},
+		cursors:  map[uint32]*cursor{},
+		behind:   map[uint32]*cursor{},
+		fetches:  map[fetchKey]*fetch{},
 	}
 	s.stats.latency = newLatency()
 	max := r.memberships
@@ -108,6 +119,10 @@ func (s *Shard) Command(now int64, op uint8, arg uint64, ref any) {
 		s.rosters = append(s.rosters, ref.(*roster))
 	case opCloseAll:
 		s.closings = append(s.closings, ref.(*closing))
+	case opLookedUp:
+		s.lookedUp(ref.(*lookup))
+	case opFetched:
+		s.fetched(ref.(*fetch), arg)
 	case opDeliver:
 		s.enqueue(uint32(arg), c)
 	default:

@@ -22,13 +22,16 @@ func limitReached(format string, args ...any) *refusal {
 	return &refusal{resultLimit, "LimitReached", 403, fmt.Sprintf(format, args...)}
 }
 
-// welcome is what a subscriber of a presence or cache channel is told at its join
-// marker, read in the step that put the marker into the inbox.
+// welcome is what a subscriber is told at its join marker beside its success, read
+// in the step that put the marker into the inbox.
 type welcome struct {
 	ch     *channel
-	local  uint32       // the loop's record of the channel
-	snap   *snapshot    // presence channels
-	cached *cachedEvent // cache channels; nil = miss
+	local  uint32    // the loop's record of the channel
+	snap   *snapshot // presence channels
+	cached []byte    // cache channels: the message; nil = miss
+	at     Position  // the last event that was posted before the marker
+	more   pusher.Success
+	own    string // recovery: the subscriber's former socket id
 }
 
 // subscribe handles pusher:subscribe in s.msg.
@@ -38,19 +41,37 @@ func (s *Shard) subscribe(slot uint32, x *session) {
 		s.sendError(slot, x, codeInvalidMessage, "Invalid message format")
 		return
 	}
-	app := s.appOf(x)
-	name := string(sub.Channel)
-	kind := pusher.KindOf(name)
-	member, no := s.examine(slot, x, app, kind, name, &sub)
-	if no == nil {
-		no = s.join(slot, x, app, kind, name, member)
+	req := request{app: s.appOf(x), name: string(sub.Channel)}
+	req.kind = pusher.KindOf(req.name)
+	var no *refusal
+	if req.member, no = s.examine(slot, x, req.app, req.kind, req.name, &sub); no == nil {
+		req.rule = s.r.rule(req.name)
+		no = s.readReplay(&req, &sub)
 	}
-	if no == nil {
-		s.stats.subscribes[typeOf(kind)][resultOK].Add(1)
+	if no != nil {
+		s.refuse(slot, x, &req, no)
 		return
 	}
-	s.stats.subscribes[typeOf(kind)][no.result].Add(1)
-	s.text = pusher.AppendSubscriptionError(s.text[:0], name, no.typ, no.text, no.status)
+	s.proceed(slot, x, &req)
+}
+
+// proceed joins, at once or when the log has been asked.
+func (s *Shard) proceed(slot uint32, x *session, req *request) {
+	if s.waits(req) {
+		s.lookUp(slot, x, req)
+		return
+	}
+	if no := s.join(slot, x, req); no != nil {
+		s.refuse(slot, x, req, no)
+		return
+	}
+	s.stats.subscribes[typeOf(req.kind)][resultOK].Add(1)
+}
+
+// refuse answers a subscribe that is not admitted.
+func (s *Shard) refuse(slot uint32, x *session, req *request, no *refusal) {
+	s.stats.subscribes[typeOf(req.kind)][no.result].Add(1)
+	s.text = pusher.AppendSubscriptionError(s.text[:0], req.name, no.typ, no.text, no.status)
 	s.send(slot, x)
 }
 
@@ -125,20 +146,26 @@ func (s *Shard) verify(slot uint32, x *session, app *App, sub *pusher.Subscribe,
 //
 // A connection that is subscribed already stays a member once and is answered
 // again. Whoever it was on a presence channel, it remains.
-func (s *Shard) join(slot uint32, x *session, app *App, kind pusher.Kind, name string, member pusher.Member) *refusal {
-	limits := s.r.limits()
-	dir := app.dir.shard(name)
+func (s *Shard) join(slot uint32, x *session, req *request) *refusal {
+	limits, kind, member := s.r.limits(), req.kind, req.member
+	dir := req.app.dir.shard(req.name)
 	dir.mu.Lock()
 	defer dir.mu.Unlock()
 
-	ch := dir.channels[name]
+	at, known := Position{}, true
+	if req.needsHead(s.r.log) {
+		if at, known = s.standLocked(dir, req); !known {
+			at = Position{Broken: true} // it cannot be had: nothing is said about it
+		}
+	}
+	ch := dir.channels[req.name]
 	var here *loopMembers
 	if ch != nil {
 		here = ch.onLoopLocked(s.id)
 	}
 	if here != nil {
 		if id, _ := s.find(x, here.local); id != 0 {
-			s.r.loops.MustPost(s.id, opWelcome, s.ref(slot, x).pack(), s.welcomeLocked(dir, ch, here.local))
+			s.r.loops.MustPost(s.id, opWelcome, s.ref(slot, x).pack(), s.welcomeLocked(dir, ch, here.local, req, at))
 			return nil
 		}
 	}
@@ -165,7 +192,10 @@ func (s *Shard) join(slot uint32, x *session, app *App, kind pusher.Kind, name s
 	}
 
 	if ch == nil {
-		ch = dir.createLocked(app, name, kind)
+		ch = dir.createLocked(req.app, req.name, kind)
+	}
+	if ch.at.Epoch == "" && !ch.at.Broken {
+		ch.at = at
 	}
 	if kind&pusher.Presence != 0 {
 		s.enterPresenceLocked(ch, id, member)
@@ -183,10 +213,10 @@ func (s *Shard) join(slot uint32, x *session, app *App, kind pusher.Kind, name s
 	s.stats.subscriptions[typeOf(kind)].Add(1)
 
 	arg := uint64(id) | uint64(slot)<<32
-	if kind&(pusher.Presence|pusher.Cache) == 0 {
+	if kind&(pusher.Presence|pusher.Cache) == 0 && req.rule.Events == 0 && req.replay == pusher.ReplayNone {
 		s.r.loops.MustPost(s.id, opJoin, arg, ch)
 	} else {
-		s.r.loops.MustPost(s.id, opJoin, arg, s.welcomeLocked(dir, ch, here.local))
+		s.r.loops.MustPost(s.id, opJoin, arg, s.welcomeLocked(dir, ch, here.local, req, at))
 	}
 	s.countChangedLocked(ch)
 	return nil
@@ -204,13 +234,16 @@ func (s *Shard) enterPresenceLocked(ch *channel, id uint32, member pusher.Member
 }
 
 // welcomeLocked reads what a subscriber of this moment is to be told.
-func (s *Shard) welcomeLocked(dir *dirShard, ch *channel, local uint32) *welcome {
-	w := &welcome{ch: ch, local: local}
+func (s *Shard) welcomeLocked(dir *dirShard, ch *channel, local uint32, req *request, at Position) *welcome {
+	w := &welcome{ch: ch, local: local, at: at, more: req.success(at), own: req.former}
+	if req.replay != pusher.ReplayNone {
+		s.stats.replays[replayResultOf(w.more)].Add(1)
+	}
 	if p := ch.presenceLocked(); p != nil {
 		w.snap = p.snapshotLocked()
 	}
 	if ch.kind&pusher.Cache != 0 {
-		w.cached = dir.cache.getLocked(s.now, ch.name)
+		w.cached = s.r.cachedLocked(dir, ch.app, ch.name, s.now)
 	}
 	return w
 }
@@ -222,12 +255,15 @@ func (s *Shard) admit(id, slot uint32, ref any) {
 		s.nodes.Free(id)
 		return
 	}
-	n.place = s.arrays.push(s.locals.At(n.local), slot)
+	l := s.locals.At(n.local)
+	n.place = s.arrays.push(l, slot)
 	switch w := ref.(type) {
 	case *channel:
-		s.succeed(slot, w.name, "{}")
+		s.succeed(slot, w.name, "{}", pusher.Success{})
 	case *welcome:
-		s.welcome(slot, w)
+		// Whatever was posted before the marker has been walked.
+		l.walked = max(l.walked, w.at.Seq)
+		s.welcome(slot, id, w)
 	}
 }
 
@@ -238,30 +274,34 @@ func (s *Shard) welcomeAgain(ref connRef, w *welcome) {
 		return
 	}
 	if id, _ := s.find(s.sessions.at(ref.slot), w.local); id != 0 {
-		s.welcome(ref.slot, w)
+		s.welcome(ref.slot, id, w)
 	}
 }
 
-// welcome writes success, then the last event of a cache channel or its absence.
-func (s *Shard) welcome(slot uint32, w *welcome) {
+// welcome writes success, begins a replay, and writes the last event of a cache
+// channel or its absence, unless a replay has that.
+func (s *Shard) welcome(slot, id uint32, w *welcome) {
 	data := "{}"
 	if w.snap != nil {
 		data = w.snap.text()
 	}
-	s.succeed(slot, w.ch.name, data)
-	if w.ch.kind&pusher.Cache == 0 {
+	s.succeed(slot, w.ch.name, data, w.more)
+	if w.more.Replayed > 0 {
+		s.pullLater(s.fallBack(slot, id, w.local, w.more.Seq+1, w.own))
+	}
+	if w.ch.kind&pusher.Cache == 0 || w.more.Replay == pusher.ReplayRecovered || w.more.Replayed > 0 {
 		return
 	}
-	if e := w.cached; e != nil {
-		s.text = pusher.AppendEvent(s.text[:0], e.name, e.channel, e.data, pusher.EventOptions{Cached: true})
+	if w.cached != nil {
+		s.text = append(s.text[:0], w.cached...)
 	} else {
 		s.text = pusher.AppendCacheMiss(s.text[:0], w.ch.name)
 	}
 	s.send(slot, s.sessions.at(slot))
 }
 
-func (s *Shard) succeed(slot uint32, channel, data string) {
-	s.text = pusher.AppendSucceeded(s.text[:0], channel, data)
+func (s *Shard) succeed(slot uint32, channel, data string, more pusher.Success) {
+	s.text = pusher.AppendSucceeded(s.text[:0], channel, data, more)
 	s.send(slot, s.sessions.at(slot))
 }
 

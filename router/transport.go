@@ -9,9 +9,18 @@ type Conns interface {
 	// Send writes whole encoded frames; the bytes are borrowed until it returns.
 	// What one connection is sent leaves in the order of the calls.
 	Send(conn uint32, frames []byte)
-	// Deliver is one step of a walk. The batch's bytes may be retained. It may
-	// decide to close the connection; Closed then follows later.
-	Deliver(conn uint32, b *frame.Batch)
+	// Deliver is one step of a walk. The batch's bytes may be retained. False: nothing
+	// was taken, since the connection is under Hold or too much waits for it.
+	Deliver(conn uint32, b *frame.Batch) bool
+	// Push is Deliver for a connection under Hold too. It closes a connection that too
+	// much waits for; Closed then follows later.
+	Push(conn uint32, b *frame.Batch)
+	// Empty tells whether the kernel has taken everything that a connection was sent.
+	// When not, and it is under Hold, Shard.Drained follows once it has.
+	Empty(conn uint32) bool
+	// Hold makes Deliver refuse the connection, and Shard.Drained be called for it,
+	// until it is ended.
+	Hold(conn uint32, on bool)
 	// Close queues the Close frame of r. No Message follows; Closed does, later.
 	Close(conn uint32, r frame.CloseReason)
 	// Resume ends the pause that a Message asked for with frame.ErrPause.

@@ -52,6 +52,9 @@ func (s *Shard) leave(slot uint32, x *session, id, prev uint32) {
 		s.nodes.At(prev).next = n.next
 	}
 	x.subscriptions--
+	if c := s.cursors[id]; c != nil {
+		s.dropCursor(c)
+	}
 	if n.place == placePending {
 		n.place = placeCancelled // its marker is on the way and frees it
 		return

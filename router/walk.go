@@ -2,6 +2,7 @@ package router
 
 import (
 	"github.com/holdfast-edge/holdfast/frame"
+	"github.com/holdfast-edge/holdfast/frame/pusher"
 	"github.com/holdfast-edge/holdfast/tuning/invariant"
 )
 
@@ -36,13 +37,19 @@ type walk struct {
 	skips   []skip       // connections that must not get some of the events
 	cursor  uint32
 	visited int
-	check   walkCheck
+	refused int
+
+	first, last uint64 // numbers of the first and the last event that has one; 0 = none has
+	unnumbered  bool   // some events have no number
+	breaks      bool   // one of them leaves behind whoever is behind
+	check       walkCheck
 }
 
 // skip excludes one connection from one event of a batch.
 type skip struct {
 	slot  uint32
 	event int
+	met   bool // the walk came to the connection: it was left out
 }
 
 // batchScratch is memory for the making of batches.
@@ -94,7 +101,7 @@ func (s *Shard) Work(now, deadline int64) bool {
 }
 
 func (s *Shard) idle() bool {
-	return s.run.empty() && len(s.rosters) == 0 && len(s.closings) == 0
+	return s.run.empty() && len(s.rosters) == 0 && len(s.closings) == 0 && len(s.pulls) == 0
 }
 
 // step goes on with one channel until its walk ends, its queue is empty or the
@@ -134,6 +141,7 @@ func (s *Shard) beginWalk(q *queue) {
 		}
 		q.next()
 		w.events = append(w.events, d)
+		w.note(d)
 	}
 	l := s.locals.At(q.local)
 	if l.count == 0 {
@@ -144,7 +152,7 @@ func (s *Shard) beginWalk(q *queue) {
 	for i, d := range w.events {
 		prepared = append(prepared, d.prepared)
 		if int(d.except.loop) == s.id && s.sessions.is(d.except) {
-			w.skips = append(w.skips, skip{d.except.slot, i})
+			w.skips = append(w.skips, skip{slot: d.except.slot, event: i})
 		}
 	}
 	w.batch = frame.NewBatch(prepared, s.deflate > 0)
@@ -164,10 +172,12 @@ func (s *Shard) deliver(q *queue, b *budget) bool {
 		for _, slot := range span[:n] {
 			w.check.visit(slot)
 			if len(w.skips) > 0 && w.skipsSlot(slot) {
-				s.deliverRest(w, slot)
+				s.deliverRest(q, slot)
 				continue
 			}
-			s.conns.Deliver(slot, w.batch)
+			if !s.conns.Deliver(slot, w.batch) {
+				s.refused(q, slot)
+			}
 		}
 		w.cursor += uint32(n)
 		w.visited += n
@@ -176,27 +186,62 @@ func (s *Shard) deliver(q *queue, b *budget) bool {
 	return w.cursor >= l.count
 }
 
-// deliverRest sends a member the events of the batch that it is not excluded from.
-func (s *Shard) deliverRest(w *walk, slot uint32) {
+// deliverRest sends a member the batch without the events that it is excluded from.
+// In the place of those that have a number it gets their position, so that it sees
+// no hole.
+func (s *Shard) deliverRest(q *queue, slot uint32) {
+	w := &q.walk
 	rest := s.batch.prepared[:0]
 	for i, d := range w.events {
-		if !w.excluded(slot, i) {
+		switch {
+		case !w.excluded(slot, i):
 			rest = append(rest, d.prepared)
+		case d.seq != 0:
+			text := pusher.AppendPosition(nil, s.channels.at(q.local).name, d.epoch, d.seq, "")
+			rest = append(rest, frame.Prepare(frame.OpText, text))
 		}
 	}
-	if len(rest) > 0 {
-		s.conns.Deliver(slot, frame.NewBatch(rest, s.deflate > 0))
-	}
+	taken := len(rest) == 0 || s.conns.Deliver(slot, frame.NewBatch(rest, s.deflate > 0))
 	s.batch.prepared = forget(rest)
+	if !taken {
+		s.refused(q, slot)
+	}
 }
 
+// note takes an event into the account of the batch.
+func (w *walk) note(d *delivery) {
+	w.breaks = w.breaks || d.breaks
+	if d.seq == 0 {
+		w.unnumbered = true
+		return
+	}
+	if w.first == 0 {
+		w.first = d.seq
+	}
+	w.last = d.seq
+}
+
+// excluded tells whether a connection that the walk has come to must not get an
+// event of the batch.
 func (w *walk) excluded(slot uint32, event int) bool {
-	for _, k := range w.skips {
-		if k.slot == slot && k.event == event {
+	for i := range w.skips {
+		if k := &w.skips[i]; k.slot == slot && k.event == event {
+			k.met = true
 			return true
 		}
 	}
 	return false
+}
+
+// reached is how many members an event of the batch was written to.
+func (w *walk) reached(event int) int {
+	n := w.visited - w.refused
+	for _, k := range w.skips {
+		if k.event == event && k.met {
+			n--
+		}
+	}
+	return n
 }
 
 // skipsSlot tells whether a connection is excluded from any event of the batch.
@@ -216,13 +261,23 @@ func (s *Shard) endWalk(q *queue) {
 		w.check.end()
 	}
 	now := s.r.clock()
-	for _, d := range w.events {
+	for i, d := range w.events {
 		s.backlog.sub(d)
-		s.stats.sent(d, w.visited)
+		s.stats.sent(d, w.reached(i))
 		if d.left.Add(-1) == 0 {
 			s.stats.latency.observe(now - d.began)
 		}
 	}
+	if w.last != 0 && q.local != 0 {
+		s.locals.At(q.local).walked = w.last
+	}
+	for i, c := range q.caughtUp {
+		if c.state == pullWalk {
+			s.pullLater(c)
+		}
+		q.caughtUp[i] = nil
+	}
+	q.caughtUp = q.caughtUp[:0]
 	clear(w.events)
 	*w = walk{events: w.events[:0], skips: w.skips[:0], check: w.check}
 }

@@ -1,0 +1,218 @@
+package router
+
+import (
+	"sync"
+	"time"
+
+	"github.com/holdfast-edge/holdfast/frame"
+	"github.com/holdfast-edge/holdfast/frame/pusher"
+)
+
+// Receipt tells what became of an event in one of its channels.
+type Receipt struct {
+	// Epoch and Seq are the event's own position. Epoch "" = it has none.
+	Epoch string
+	Seq   uint64
+	// Duplicate: an event with the same idempotency key is there already, and this one
+	// was not published again.
+	Duplicate bool
+}
+
+// publication is one event of one channel on its way through the log.
+type publication struct {
+	// Immutable once it is appended.
+	r        *Router
+	app      *App
+	ev       *Event
+	channel  string
+	except   connRef
+	cache    time.Duration // > 0: it becomes the channel's last event
+	rule     Rule
+	start    []byte // the message up to its number
+	deflated []byte // the same compressed, joinable; nil = not worth it
+	began    int64  // monotonic ns
+	group    *publishGroup
+
+	// Written by Done, read when the group has ended.
+	receipt Receipt
+	err     error
+}
+
+// publishGroup is the events of one publish.
+type publishGroup struct {
+	ended sync.WaitGroup
+	items []publication
+}
+
+// publishLogged has the log order an event in each of its channels and returns when
+// it was handed out, or could not be. Not on a loop.
+func (r *Router) publishLogged(app *App, ev *Event) error {
+	if r.busyFor(app, ev.Channels) {
+		return ErrBusy
+	}
+	now := r.clock()
+	except := r.exceptOf(ev)
+	group := &publishGroup{items: make([]publication, 0, len(ev.Channels))}
+	batch := make([]LogAppend, 0, len(ev.Channels))
+	limits := r.limits()
+	ev.Receipts = make([]Receipt, len(ev.Channels))
+	for _, channel := range ev.Channels {
+		rule := r.rule(channel)
+		cache := time.Duration(0)
+		if ev.cacheable(channel) {
+			cache = limits.CacheTTL
+		}
+		if rule.Events == 0 && cache == 0 && ev.IdempotencyKey == nil && !ev.Durable {
+			continue // nothing of it is kept
+		}
+		group.items = append(group.items, publication{
+			r: r, app: app, ev: ev, channel: channel, except: except, cache: cache, rule: rule, began: now, group: group,
+		})
+		p := &group.items[len(group.items)-1]
+		p.encode()
+		batch = append(batch, LogAppend{
+			Key: logKey(app, channel), Rule: rule, Durable: ev.Durable || rule.Durable, Cache: cache,
+			Origin: ev.Except, IdempotencyKey: ev.IdempotencyKey, Item: p,
+		})
+	}
+	if len(batch) > 0 {
+		group.ended.Add(len(batch))
+		if err := r.log.Append(batch); err != nil {
+			return err
+		}
+		group.ended.Wait()
+	}
+	return r.finish(app, ev, group, except, now)
+}
+
+// finish hands out what needs no log and collects the receipts.
+func (r *Router) finish(app *App, ev *Event, group *publishGroup, except connRef, now int64) error {
+	next := 0
+	for i, channel := range ev.Channels {
+		if next < len(group.items) && group.items[next].channel == channel {
+			p := &group.items[next]
+			next++
+			if p.err != nil {
+				return p.err
+			}
+			ev.Receipts[i] = p.receipt
+			continue
+		}
+		app.published[ev.source].Add(1)
+		r.deliverTo(app, ev, channel, except, now)
+	}
+	return nil
+}
+
+// exceptOf is the connection that an event is not for.
+func (r *Router) exceptOf(ev *Event) connRef {
+	if ev.Except != "" {
+		if loop, slot, gen, ok := r.socketIDs.Parse(ev.Except); ok {
+			return connRef{slot: slot, gen: gen, loop: loop}
+		}
+	}
+	return ev.sender
+}
+
+// encode makes everything of the event's bytes but its end.
+func (p *publication) encode() {
+	p.start = pusher.AppendEventHead(nil, p.ev.Name, p.channel, p.ev.Data)
+	if len(p.start) > deflateOver && p.r.deflaters.Load() > 0 {
+		z := p.r.zippers.Get().(*frame.Deflater) //nolint:forcetypeassert // the pool holds nothing else
+		if deflated := z.AppendStart(nil, p.start); frame.DeflatedFrameLen(len(deflated), maxEnd) < len(p.start) {
+			p.deflated = deflated
+		}
+		p.r.zippers.Put(z)
+	}
+}
+
+// maxEnd is the longest end of an event.
+const maxEnd = len(`,"seq":9007199254740991}`)
+
+// AppendPayload implements LogItem: a whole frame is stored, so that a replay is
+// written as it is read.
+func (p *publication) AppendPayload(dst []byte, _ string, seq uint64) []byte {
+	var room [maxEnd]byte
+	end := pusher.AppendEventTail(room[:0], seq)
+	dst = frame.AppendHeader(dst, true, false, frame.OpText, len(p.start)+len(end))
+	dst = append(dst, p.start...)
+	return append(dst, end...)
+}
+
+// Done implements LogItem.
+func (p *publication) Done(res LogResult) {
+	defer p.group.ended.Done()
+	if res.Err != nil {
+		p.err = res.Err
+		return
+	}
+	if res.Seq != 0 {
+		p.receipt = Receipt{Epoch: res.Epoch, Seq: res.Seq, Duplicate: res.Duplicate}
+	}
+	p.receipt.Duplicate = res.Duplicate
+	if res.Duplicate {
+		return
+	}
+	p.app.published[p.ev.source].Add(1)
+	p.handOut(res)
+}
+
+// handOut posts the event to the channel's loops.
+func (p *publication) handOut(res LogResult) {
+	dir := p.app.dir.shard(p.channel)
+	d := p.delivery(res)
+	members := uint32(0)
+	dir.mu.Lock()
+	if p.cache > 0 {
+		dir.cache.putLocked(p.r.clock(), p.cache, p.channel, p.ev.Name, p.ev.Data, res.Seq)
+	}
+	if ch := dir.channels[p.channel]; ch != nil {
+		members = ch.members
+		p.r.handOutLocked(ch, p.rule, d, res)
+	}
+	dir.mu.Unlock()
+	p.r.stats.recipients.observe(int64(members))
+}
+
+// delivery is the event as the loops get it.
+func (p *publication) delivery(res LogResult) *delivery {
+	prepared := &frame.Prepared{Plain: res.Payload}
+	if p.deflated != nil {
+		end := pusher.AppendEventTail(nil, res.Seq)
+		prepared.Deflated = frame.AppendDeflatedFrame(nil, frame.OpText, p.deflated, end)
+	}
+	return &delivery{
+		prepared: prepared, except: p.except, kind: sentEvent, app: p.app,
+		size: int64(len(res.Payload)), payload: len(p.start) + 1, began: p.began,
+		epoch: res.Epoch, seq: res.Seq,
+	}
+}
+
+// handOutLocked moves the channel's position and posts the event.
+func (r *Router) handOutLocked(ch *channel, rule Rule, d *delivery, res LogResult) {
+	switch {
+	case res.Seq == 0:
+		if rule.Events > 0 && !res.Logged {
+			ch.at.Broken, d.breaks = true, true
+		}
+	case ch.at.Epoch == res.Epoch && res.Seq <= ch.at.Seq:
+		// The channel was entered with a head that is this event or a later one: to its
+		// members it was before their time.
+		return
+	default:
+		if ch.at.Epoch != res.Epoch {
+			r.announceEpochLocked(ch, res)
+		}
+		ch.at = Position{Epoch: res.Epoch, Start: res.Start, Seq: res.Seq}
+	}
+	r.postLocked(ch, d)
+}
+
+// announceEpochLocked tells the members that what they know of the channel's order
+// has ended, and where the new order stands before its first event.
+func (r *Router) announceEpochLocked(ch *channel, res LogResult) {
+	text := pusher.AppendPosition(nil, ch.name, res.Epoch, res.Seq-1, ReasonEpoch)
+	d := r.newDelivery(ch.app, sentReply, text, r.clock())
+	d.breaks = true
+	r.postLocked(ch, d)
+}
