@@ -50,6 +50,12 @@ func (h *Head) field(line []byte, seen *fields) error {
 		if equalFold(name, "content-type") && h.ContentType == nil {
 			h.ContentType = value
 		}
+	case len("last-event-id"): // and if-none-match
+		if equalFold(name, "last-event-id") && h.LastEventID == nil {
+			h.LastEventID = value
+		} else if equalFold(name, "if-none-match") && h.IfNoneMatch == nil {
+			h.IfNoneMatch = value
+		}
 	case len("content-length"):
 		if equalFold(name, "content-length") {
 			return h.contentLength(value)

@@ -27,6 +27,8 @@ type Head struct {
 	Key         []byte // Sec-WebSocket-Key
 	Extensions  []byte // Sec-WebSocket-Extensions, the first field of that name
 	ContentType []byte
+	LastEventID []byte // Last-Event-ID, the first field of that name
+	IfNoneMatch []byte // If-None-Match, the first field of that name
 
 	// ContentLength is -1 when the field is absent.
 	ContentLength int64

@@ -18,6 +18,10 @@ func (c clock) now() int64 { return int64(time.Since(c.start)) }
 // left to "never": the first second is tick 1.
 func tickOf(now int64) wheel.Tick { return wheel.Tick(now/int64(time.Second)) + 1 }
 
+// atLeast converts a duration to the ticks after which it has surely passed: the one
+// under way has passed in part, and nothing may be ended early.
+func atLeast(d time.Duration) wheel.Tick { return seconds(d) + 1 }
+
 // seconds converts a duration to ticks, rounded up, at least 1.
 func seconds(d time.Duration) wheel.Tick {
 	return wheel.Tick(max(1, (d+time.Second-1)/time.Second))

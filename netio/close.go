@@ -41,6 +41,10 @@ func (l *loop) closeWith(slot uint32, r *record, reason frame.CloseReason) {
 // startCloseError is startClose behind a pusher:error of the same code.
 func (l *loop) startCloseError(slot uint32, r *record, reason frame.CloseReason) {
 	l.enterClosing(slot, r, reason)
+	if r.flags&flagStream != 0 {
+		l.sayStreamClose(slot, r, l.srv.cfg.Farewell(reason))
+		return
+	}
 	if r.flags&flagEcho == 0 {
 		l.emit(slot, r, l.srv.cfg.Farewell(reason), 1)
 	}
@@ -49,6 +53,10 @@ func (l *loop) startCloseError(slot uint32, r *record, reason frame.CloseReason)
 
 func (l *loop) startClose(slot uint32, r *record, reason frame.CloseReason) {
 	l.enterClosing(slot, r, reason)
+	if r.flags&flagStream != 0 {
+		l.sayStreamClose(slot, r, nil)
+		return
+	}
 	l.sayClose(slot, r, reason)
 }
 
@@ -153,7 +161,9 @@ func (l *loop) kill(slot uint32, r *record, reason frame.CloseReason) {
 	}
 	if r.state == stateHandshake {
 		if n, ok := l.shaking[slot]; ok {
-			l.srv.admission.settled(n.remote.Addr())
+			if !n.settled {
+				l.srv.admission.settled(n.remote.Addr())
+			}
 			delete(l.shaking, slot)
 		}
 	}
@@ -175,6 +185,10 @@ func (l *loop) settle() {
 			l.stats.closed(e.reason)
 			l.session.Closed(l.now, e.slot, e.reason)
 		}
+		if r.state == stateOpen && r.flags&flagFinished != 0 {
+			l.endStream(e.slot, r)
+			continue
+		}
 		if r.state == stateDead {
 			l.release(e.slot, r)
 			_ = l.kernel.close(int(e.slot))
@@ -190,6 +204,9 @@ func (l *loop) release(slot uint32, r *record) {
 	if r.queue != 0 {
 		l.stats.queued(-l.queues.rows[r.queue].bytes)
 		l.queues.release(r.queue)
+	}
+	if r.flags&flagStream != 0 {
+		delete(l.remotes, slot)
 	}
 	l.wheel.Cancel(slot)
 	l.moveState(r, stateFree)

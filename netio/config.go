@@ -32,6 +32,9 @@ type Config struct {
 	// Conversations bounds the plain HTTP conversations served at a time; more wait.
 	Conversations int
 
+	// Streams claims plain GET requests, by their path, that the session answers itself
+	// (Handler.OpenStream). nil = none.
+	Streams func(path []byte) bool
 	// Farewell encodes the pusher:error frame that precedes a close of the
 	// transport's own with a code from 4000 on. Pure; called on loops.
 	Farewell func(frame.CloseReason) []byte
@@ -105,8 +108,8 @@ type limitSet struct {
 func (l Limits) set() *limitSet {
 	head := frame.HeadLimits{LineBytes: l.RequestLineBytes, HeadBytes: l.HeadBytes, Count: l.HeadCount}
 	return &limitSet{
-		handshake: seconds(l.HandshakeTimeout), message: seconds(l.MessageTime),
-		grace: seconds(l.PingGrace), pong: seconds(l.PongTimeout),
+		handshake: atLeast(l.HandshakeTimeout), message: atLeast(l.MessageTime),
+		grace: atLeast(l.PingGrace), pong: atLeast(l.PongTimeout),
 		activity:   uint32(seconds(l.ActivityTimeout)),
 		frame:      frame.Limits{MessageBytes: l.MessageBytes, Fragments: l.Fragments},
 		head:       head,

@@ -34,6 +34,10 @@ const (
 	flagShut                         // SHUT_WR was called
 	flagReadAgain                    // in the loop's list of sockets to read again
 	flagHalfShut                     // the peer sent FIN: read until EOF, whatever a read returns
+	flagStream                       // a plain HTTP answer under way, no WebSocket
+	flagEvents                       // the stream is a text/event-stream
+	flagFinished                     // the stream's answer is complete
+	flagKeep                         // and another request may follow
 	flagHeld                         // the handler asked to be asked: Deliver refuses, Drained is told
 )
 

@@ -65,6 +65,8 @@ type doorLimits struct {
 	// Body is the longest request body, in bytes. A longer one is not read: Serve
 	// gets the head alone, to refuse it, and the conversation ends.
 	Body int64
+	// Streams claims requests that Upgrade takes over like a WebSocket's. nil = none.
+	Streams func(*frame.Head) bool
 }
 
 // request is the size of the largest request. Unit: bytes.

@@ -41,7 +41,7 @@ type doorHead struct {
 	bytes     int  // of the head; 0 = not complete yet
 	total     int  // of head and body
 	scanned   int  // bytes known not to complete the head
-	upgrade   bool // asks for a WebSocket
+	upgrade   bool // asks for a WebSocket, or is the session's to answer
 	oversized bool // the body is over the limit and is not read
 	expect    bool // has an Expect field
 	waits     bool // the client waits for 100 before it sends the body
@@ -71,7 +71,8 @@ func (h *doorHead) parse(p []byte, lim doorLimits) (complete bool, refusal *door
 		h.oversized, body = true, 0
 	}
 	h.bytes, h.total = head.Len, head.Len+int(body)
-	h.upgrade, h.expect = head.Upgrade, head.Expect100
+	h.upgrade = head.Upgrade || (lim.Streams != nil && lim.Streams(&head))
+	h.expect = head.Expect100
 	h.waits = head.Expect100 && !head.HTTP10 && body > 0
 	return true, nil
 }

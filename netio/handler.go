@@ -11,6 +11,11 @@ type Handler interface {
 	// Open announces an upgraded connection. What it sends leaves in one write
 	// with the 101. It may refuse by Close.
 	Open(now int64, up *frame.Upgrade)
+	// OpenStream announces a plain request that Config.Streams has claimed. The session
+	// writes the whole answer by Send and Push and ends it by Finish or Close. period is
+	// how long it may be silent before Ping is called, in seconds; 0 = for ever. events
+	// tells that the answer is a text/event-stream. Closed follows as after Open.
+	OpenStream(now int64, req *frame.StreamRequest) (period int, events bool)
 	// Message hands over a complete data message; p is borrowed. It returns nil,
 	// frame.ErrPause (handled, but do not read on until Resume) or a
 	// frame.CloseReason.

@@ -59,6 +59,10 @@ func (l *loop) adoptFromDoor(slot uint32, r *record, n *newcomer) {
 		l.kill(slot, r, frame.OverCapacity)
 		return
 	}
+	if l.srv.takesStream(&h) {
+		l.openStream(slot, r, &h, n.remote)
+		return
+	}
 	if !l.checkUpgrade(slot, r, &h) {
 		return
 	}
@@ -105,11 +109,12 @@ func (l *loop) shake(slot uint32, r *record, events uint32) {
 		l.refuse(slot, r, p, err)
 		return
 	}
-	if !h.Upgrade {
+	stream := l.srv.takesStream(&h)
+	if !h.Upgrade && !stream {
 		l.toDoor(slot, r)
 		return
 	}
-	if !l.checkUpgrade(slot, r, &h) {
+	if !stream && !l.checkUpgrade(slot, r, &h) {
 		return
 	}
 	if got, errno := l.kernel.discard(int(slot), h.Len); errno != 0 || got != h.Len {
@@ -118,6 +123,10 @@ func (l *loop) shake(slot uint32, r *record, events uint32) {
 		return
 	}
 	// The head in scratch is overwritten by the next read, which follows adoption.
+	if stream {
+		l.openStream(slot, r, &h, l.shaking[slot].remote)
+		return
+	}
 	l.adopt(slot, r, &h, l.shaking[slot].remote)
 }
 
@@ -169,11 +178,15 @@ func (l *loop) toDoor(slot uint32, r *record) {
 // endShake closes the handshake's books: the half-open count of the address, the
 // deadline, the counter.
 func (l *loop) endShake(slot uint32, r *record, result handshakeResult) {
-	if n, ok := l.shaking[slot]; ok {
+	n, ok := l.shaking[slot]
+	if ok && !n.settled {
 		l.srv.admission.settled(n.remote.Addr())
-		delete(l.shaking, slot)
 	}
+	delete(l.shaking, slot)
 	l.wheel.Cancel(slot)
+	if n.settled && (result == handshakeTimeout || result == handshakeAborted) {
+		return // a conversation that has ended
+	}
 	l.stats.handshakes[result].Add(1)
 }
 

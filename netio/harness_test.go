@@ -154,7 +154,8 @@ func (s *echoSession) Ping(conn uint32) {
 	s.conns.Send(conn, text("ping"))
 }
 
-func (s *echoSession) Drained(int64, uint32) {}
+func (s *echoSession) OpenStream(int64, *frame.StreamRequest) (int, bool) { return 0, false }
+func (s *echoSession) Drained(int64, uint32)                              {}
 func (s *echoSession) Closed(_ int64, conn uint32, r frame.CloseReason) {
 	if !s.live[conn] {
 		panic("Closed of a connection that is not open")

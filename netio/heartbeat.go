@@ -13,6 +13,10 @@ func (l *loop) expire(slot uint32) {
 		l.endShake(slot, r, handshakeTimeout)
 		l.kill(slot, r, frame.HandshakeTimeout)
 	case stateOpen:
+		if r.flags&flagStream != 0 {
+			l.beatStream(slot, r)
+			return
+		}
 		l.heartbeat(slot, r)
 	case stateClosing:
 		l.lingered(slot, r)

@@ -20,6 +20,7 @@ type newcomer struct {
 	fd       int
 	remote   remoteAddr
 	listener uint8
+	settled  bool   // its address is not counted as half open any more
 	head     []byte // nil: fresh from accept; else the upgrade head that came through the netpoll door
 }
 

@@ -70,7 +70,8 @@ type loop struct {
 	spare    []uint32 // the other half of again, while one is walked
 	ending   []ending // connections whose handler must be told, or that must be closed
 	shaking  map[uint32]newcomer
-	starved  []uint32 // queues that the kernel refused for want of memory: tried each tick
+	remotes  map[uint32]remoteAddr // of open streams: their next request comes from there
+	starved  []uint32              // queues that the kernel refused for want of memory: tried each tick
 	commands []command
 	arrivals []newcomer
 	working  bool // Work returned true
@@ -105,6 +106,7 @@ func newLoop(id int, srv *Server) (*loop, error) {
 		scratch: make([]byte, scratchBytes),
 		iov:     make([]syscall.Iovec, 0, maxIovecs),
 		shaking: map[uint32]newcomer{},
+		remotes: map[uint32]remoteAddr{},
 	}
 	l.now = srv.clock.now()
 	l.tick = tickOf(l.now)
@@ -255,6 +257,10 @@ func (l *loop) event(fd int, events uint32) {
 	case stateHandshake:
 		l.shake(slot, r, events)
 	case stateOpen:
+		if r.flags&flagStream != 0 {
+			l.streamEvent(slot, r, events)
+			return
+		}
 		if events&unix.EPOLLOUT != 0 && r.queue != 0 {
 			l.flush(slot, r)
 		}
@@ -285,6 +291,8 @@ func (l *loop) readPostponed() {
 		}
 		r.flags &^= flagReadAgain
 		switch r.state {
+		case stateHandshake:
+			l.shake(slot, r, 0)
 		case stateOpen:
 			l.readable(slot, r)
 		case stateClosing:

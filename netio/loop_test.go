@@ -215,7 +215,9 @@ func TestASlowReaderIsClosedAndOthersAreNot(t *testing.T) {
 		}
 		for _, slot := range members {
 			if s.live[slot] {
-				s.conns.Deliver(slot, batch)
+				if !s.conns.Deliver(slot, batch) {
+					s.conns.Push(slot, batch)
+				}
 			}
 		}
 	}

@@ -25,6 +25,7 @@ type Conns interface {
 	Push(conn uint32, b *frame.Batch)
 	Empty(conn uint32) bool
 	Hold(conn uint32, on bool)
+	Finish(conn uint32, keep bool)
 	Close(conn uint32, r frame.CloseReason)
 	Resume(conn uint32)
 }
@@ -81,7 +82,7 @@ func newServer(cfg Config, k kernel) (*Server, error) {
 	s.door, err = newDoor(doorConfig{
 		Serve: cfg.ServeHTTP, Conversations: cfg.Conversations,
 		BodyTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, WriteTimeout: 10 * time.Second,
-		Limits:  func() doorLimits { return s.limits().door },
+		Limits:  s.doorLimits,
 		Upgrade: s.fromDoor, Log: cfg.Log, Now: s.clock.now,
 	})
 	if err != nil {
@@ -251,6 +252,13 @@ func (s *Server) fromDoor(fd int, head []byte, _, remote net.Addr) {
 	}
 	s.admission.entered()
 	s.nextLoop().inbox.enter(newcomer{fd: fd, remote: from, head: head}, false)
+}
+
+// doorLimits is what the netpoll door goes by now.
+func (s *Server) doorLimits() doorLimits {
+	lim := s.limits().door
+	lim.Streams = s.takesStream
+	return lim
 }
 
 // stripPrefix removes Config.PathPrefix; false means that path lies outside it.

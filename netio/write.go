@@ -132,6 +132,9 @@ func (l *loop) emit(slot uint32, r *record, p []byte, msgs int) {
 // transmit makes one attempt to write when nothing is queued, and queues what
 // the kernel did not take. shared bytes are kept by reference, others are copied.
 func (l *loop) transmit(slot uint32, r *record, p []byte, msgs int, shared bool) {
+	if r.flags&flagStream != 0 {
+		r.lastIn = l.tick // a stream is silent when nothing is sent
+	}
 	if r.queue != 0 {
 		l.enqueue(slot, r, p, msgs, shared)
 		return

@@ -53,3 +53,7 @@ func (a *App) Enabled() bool { return a.conf.Load().Enabled }
 
 // Credentials sign and verify in the application's name. They change at a reload.
 func (a *App) Credentials() *auth.Credentials { return a.conf.Load().credentials }
+
+// OriginAllowed tells whether pages of an origin may use the application; without an
+// origin (nil) the client is no browser.
+func (a *App) OriginAllowed(origin []byte) bool { return a.conf.Load().origins.Allowed(origin) }

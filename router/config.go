@@ -18,6 +18,9 @@ type Config struct {
 	Log Log
 	// History says how much of which channels is kept; the first match counts.
 	History []HistoryRule
+	// CheckSession tells whether a socket id of a request without a WebSocket is valid:
+	// nil, auth.ErrSessionExpired, or another error. nil = none is.
+	CheckSession func(id string) error
 	// Slots is the size of the session table: one more than the highest connection
 	// number that the transport ever uses. Costs address space, not memory.
 	Slots int
@@ -63,6 +66,8 @@ type Limits struct {
 	PresenceMembers       int           // distinct users of one channel; 1,000
 	Watchlist             int           // users that one sign-in may watch; 100
 	CacheTTL              time.Duration // how long a cache channel keeps its last event; 30 min
+	DoorChannels          int           // channels of one event stream or poll; 20
+	PollWait              int           // seconds that a poll waits unless it says otherwise; 25
 	RecoverEvents         int           // events that one recovery may replay; 1,000
 }
 
@@ -72,7 +77,7 @@ func DefaultLimits() Limits {
 		Subscriptions: 100, SubscribesPerSecond: 100, FramesPerSecond: 100, ControlFramesPerSec: 10,
 		ClientEventsPerSecond: 10, ChannelNameBytes: 200, EventNameBytes: 200, EventDataBytes: 10 << 10,
 		UserIDBytes: 128, UserInfoBytes: 2 << 10, PresenceMembers: 1000, Watchlist: 100, CacheTTL: 30 * time.Minute,
-		RecoverEvents: 1000,
+		RecoverEvents: 1000, DoorChannels: 20, PollWait: 25,
 	}
 }
 
@@ -135,6 +140,8 @@ func (c Config) Validate() error {
 		{"limits.user_info_bytes", c.Limits.UserInfoBytes, 64, 64 << 10},
 		{"limits.presence_members", c.Limits.PresenceMembers, 1, 100_000},
 		{"limits.watchlist", c.Limits.Watchlist, 1, 10_000},
+		{"limits.door_channels", c.Limits.DoorChannels, 1, 100},
+		{"limits.poll_wait in seconds", c.Limits.PollWait, 1, maxPollWait},
 		{"limits.recover_events", c.Limits.RecoverEvents, 1, 100_000},
 		{"limits.cache_ttl in seconds", int(c.Limits.CacheTTL / time.Second), 1, 720 * 3600},
 	} {

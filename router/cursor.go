@@ -93,7 +93,9 @@ func (s *Shard) dropCursor(c *cursor) {
 			return
 		}
 		delete(s.behind, c.slot)
-		s.conns.Hold(c.slot, false)
+		if s.streams[c.slot] == nil {
+			s.conns.Hold(c.slot, false)
+		}
 		return
 	}
 	for first.sibling != c {
@@ -133,7 +135,7 @@ func (s *Shard) workPulls(most int) int {
 
 // pull writes one block's worth to a cursor.
 func (s *Shard) pull(c *cursor) {
-	if !s.conns.Empty(c.slot) {
+	if st := s.streams[c.slot]; !s.conns.Empty(c.slot) || (st != nil && !st.opened()) {
 		c.state = pullDrain
 		return
 	}
@@ -168,6 +170,9 @@ func (s *Shard) pullFrom(c *cursor, block LogBlock, last uint64) {
 	}
 	if c.own != "" {
 		frames = s.withoutOwn(c, block, to, frames)
+	}
+	if st := s.streams[c.slot]; st != nil {
+		frames = s.pullToStream(c, st, frames, c.next)
 	}
 	n := int(to - c.next + 1)
 	c.next = to + 1
@@ -253,8 +258,12 @@ func (s *Shard) fetched(f *fetch, run uint64) {
 // cursor, or too much waits for it.
 func (s *Shard) refused(q *queue, slot uint32) {
 	w := &q.walk
-	w.refused++
 	x := s.sessions.at(slot)
+	if x.flags&flagStream != 0 {
+		s.toStream(q, slot, x)
+		return
+	}
+	w.refused++
 	id, _ := s.find(x, q.local)
 	c := s.cursors[id]
 	switch {

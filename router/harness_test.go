@@ -61,6 +61,12 @@ type peer struct {
 	stuck bool     // its socket takes nothing
 	queue [][]byte // what the socket did not take
 	held  bool
+
+	http     bool   // a stream: what it is sent is kept as it is
+	raw      string // of a stream
+	finished bool
+	keep     bool
+	period   int
 }
 
 // peerQueue is how many writes wait for a stuck peer before it counts as slow.
@@ -297,6 +303,11 @@ func (l *fakeLoop) Push(conn uint32, b *frame.Batch) {
 	l.write(p, b.Plain)
 }
 
+func (l *fakeLoop) Finish(conn uint32, keep bool) {
+	p := l.peers[conn]
+	p.finished, p.keep = true, keep
+}
+
 func (l *fakeLoop) Empty(conn uint32) bool    { return len(l.peers[conn].queue) == 0 }
 func (l *fakeLoop) Hold(conn uint32, on bool) { l.peers[conn].held = on }
 func (l *fakeLoop) write(p *peer, frames []byte) {
@@ -336,6 +347,10 @@ func (l *fakeLoop) receive(conn uint32, frames []byte) {
 		l.e.t.Fatalf("loop %d wrote to connection %d, which is closed", l.id, conn)
 	}
 	if p.closed != nil {
+		return
+	}
+	if p.http {
+		p.raw += string(frames)
 		return
 	}
 	for len(frames) > 0 {
@@ -455,6 +470,9 @@ func (e *edge) checkEmpty() {
 		}
 		if len(s.cursors) != 0 || len(s.behind) != 0 || len(s.fetches) != 0 || len(s.pulls) != 0 {
 			e.t.Errorf("loop %d leaks: %d cursors of %d connections, %d fetches, %d pulls", l.id, len(s.cursors), len(s.behind), len(s.fetches), len(s.pulls))
+		}
+		if len(s.streams) != 0 || len(s.waking) != 0 {
+			e.t.Errorf("loop %d leaks: %d streams, %d waking", l.id, len(s.streams), len(s.waking))
 		}
 		if len(s.present) != 0 || len(s.signed) != 0 || s.sessions.count != 0 || s.deflate != 0 {
 			e.t.Errorf("loop %d leaks: %d present, %d signed in, %d sessions, %d deflate", l.id, len(s.present), len(s.signed), s.sessions.count, s.deflate)

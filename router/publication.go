@@ -16,6 +16,8 @@ type Receipt struct {
 	// Duplicate: an event with the same idempotency key is there already, and this one
 	// was not published again.
 	Duplicate bool
+	// Err says why the event did not get into this channel; nil = it did.
+	Err error
 }
 
 // publication is one event of one channel on its way through the log.
@@ -33,9 +35,8 @@ type publication struct {
 	began    int64  // monotonic ns
 	group    *publishGroup
 
-	// Written by Done, read when the group has ended.
-	receipt Receipt
-	err     error
+	logged  bool     // it goes through the log
+	receipt *Receipt // written by Done, read when the group has ended
 }
 
 // publishGroup is the events of one publish.
@@ -44,36 +45,41 @@ type publishGroup struct {
 	items []publication
 }
 
-// publishLogged has the log order an event in each of its channels and returns when
-// it was handed out, or could not be. Not on a loop.
-func (r *Router) publishLogged(app *App, ev *Event) error {
-	if r.busyFor(app, ev.Channels) {
-		return ErrBusy
+// publishLogged has the log order events, each in all of its channels, and returns
+// when they were handed out, or could not be: all are queued, in order, or none. Not
+// on a loop.
+func (r *Router) publishLogged(app *App, events []*Event) error {
+	total := 0
+	for _, ev := range events {
+		if r.busyFor(app, ev.Channels) {
+			return ErrBusy
+		}
+		total += len(ev.Channels)
 	}
 	now := r.clock()
-	except := r.exceptOf(ev)
-	group := &publishGroup{items: make([]publication, 0, len(ev.Channels))}
-	batch := make([]LogAppend, 0, len(ev.Channels))
-	limits := r.limits()
-	ev.Receipts = make([]Receipt, len(ev.Channels))
-	for _, channel := range ev.Channels {
-		rule := r.rule(channel)
-		cache := time.Duration(0)
-		if ev.cacheable(channel) {
-			cache = limits.CacheTTL
+	group := &publishGroup{items: make([]publication, 0, total)} // never grows: items are pointed to
+	batch := make([]LogAppend, 0, total)
+	for _, ev := range events {
+		ev.Receipts = make([]Receipt, len(ev.Channels))
+		except := r.exceptOf(ev)
+		for i, channel := range ev.Channels {
+			p := publication{r: r, app: app, ev: ev, channel: channel, except: except, rule: r.rule(channel), began: now, group: group}
+			if ev.cacheable(channel) {
+				p.cache = r.limits().CacheTTL
+			}
+			p.receipt = &ev.Receipts[i]
+			p.logged = p.rule.Events > 0 || p.cache > 0 || ev.IdempotencyKey != nil || ev.Durable
+			group.items = append(group.items, p)
+			if !p.logged {
+				continue // nothing of it is kept
+			}
+			item := &group.items[len(group.items)-1]
+			item.encode()
+			batch = append(batch, LogAppend{
+				Key: logKey(app, channel), Rule: p.rule, Durable: ev.Durable || p.rule.Durable, Cache: p.cache,
+				Origin: ev.Except, IdempotencyKey: ev.IdempotencyKey, Item: item,
+			})
 		}
-		if rule.Events == 0 && cache == 0 && ev.IdempotencyKey == nil && !ev.Durable {
-			continue // nothing of it is kept
-		}
-		group.items = append(group.items, publication{
-			r: r, app: app, ev: ev, channel: channel, except: except, cache: cache, rule: rule, began: now, group: group,
-		})
-		p := &group.items[len(group.items)-1]
-		p.encode()
-		batch = append(batch, LogAppend{
-			Key: logKey(app, channel), Rule: rule, Durable: ev.Durable || rule.Durable, Cache: cache,
-			Origin: ev.Except, IdempotencyKey: ev.IdempotencyKey, Item: p,
-		})
 	}
 	if len(batch) > 0 {
 		group.ended.Add(len(batch))
@@ -82,26 +88,22 @@ func (r *Router) publishLogged(app *App, ev *Event) error {
 		}
 		group.ended.Wait()
 	}
-	return r.finish(app, ev, group, except, now)
+	return group.finish()
 }
 
-// finish hands out what needs no log and collects the receipts.
-func (r *Router) finish(app *App, ev *Event, group *publishGroup, except connRef, now int64) error {
-	next := 0
-	for i, channel := range ev.Channels {
-		if next < len(group.items) && group.items[next].channel == channel {
-			p := &group.items[next]
-			next++
-			if p.err != nil {
-				return p.err
-			}
-			ev.Receipts[i] = p.receipt
-			continue
+// finish hands out what needs no log and returns the first fault.
+func (g *publishGroup) finish() (err error) {
+	for i := range g.items {
+		p := &g.items[i]
+		if !p.logged {
+			p.app.published[p.ev.source].Add(1)
+			p.r.deliverTo(p.app, p.ev, p.channel, p.except, p.began)
 		}
-		app.published[ev.source].Add(1)
-		r.deliverTo(app, ev, channel, except, now)
+		if err == nil {
+			err = p.receipt.Err
+		}
 	}
-	return nil
+	return err
 }
 
 // exceptOf is the connection that an event is not for.
@@ -142,15 +144,11 @@ func (p *publication) AppendPayload(dst []byte, _ string, seq uint64) []byte {
 // Done implements LogItem.
 func (p *publication) Done(res LogResult) {
 	defer p.group.ended.Done()
-	if res.Err != nil {
-		p.err = res.Err
-		return
+	*p.receipt = Receipt{Duplicate: res.Duplicate, Err: res.Err}
+	if res.Err == nil && res.Seq != 0 {
+		p.receipt.Epoch, p.receipt.Seq = res.Epoch, res.Seq
 	}
-	if res.Seq != 0 {
-		p.receipt = Receipt{Epoch: res.Epoch, Seq: res.Seq, Duplicate: res.Duplicate}
-	}
-	p.receipt.Duplicate = res.Duplicate
-	if res.Duplicate {
+	if res.Err != nil || res.Duplicate {
 		return
 	}
 	p.app.published[p.ev.source].Add(1)
@@ -181,11 +179,15 @@ func (p *publication) delivery(res LogResult) *delivery {
 		end := pusher.AppendEventTail(nil, res.Seq)
 		prepared.Deflated = frame.AppendDeflatedFrame(nil, frame.OpText, p.deflated, end)
 	}
-	return &delivery{
+	d := &delivery{
 		prepared: prepared, except: p.except, kind: sentEvent, app: p.app,
 		size: int64(len(res.Payload)), payload: len(p.start) + 1, began: p.began,
-		epoch: res.Epoch, seq: res.Seq,
+		origin: p.ev.Except, seq: res.Seq,
 	}
+	if res.Seq != 0 {
+		d.position = Position{Epoch: res.Epoch, Start: res.Start, Seq: res.Seq}
+	}
+	return d
 }
 
 // handOutLocked moves the channel's position and posts the event.
@@ -214,5 +216,6 @@ func (r *Router) announceEpochLocked(ch *channel, res LogResult) {
 	text := pusher.AppendPosition(nil, ch.name, res.Epoch, res.Seq-1, ReasonEpoch)
 	d := r.newDelivery(ch.app, sentReply, text, r.clock())
 	d.breaks = true
+	d.position = Position{Epoch: res.Epoch, Start: res.Start, Seq: res.Seq - 1}
 	r.postLocked(ch, d)
 }

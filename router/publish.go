@@ -44,7 +44,7 @@ func (d direct) Publish(app *App, ev *Event) error {
 	if d.r.log == nil || ev.source == sourceClient {
 		return d.r.deliver(app, ev)
 	}
-	return d.r.publishLogged(app, ev)
+	return d.r.publishLogged(app, []*Event{ev})
 }
 
 // Publish hands an event to the subscribers of its channels. The caller has checked
@@ -54,6 +54,20 @@ func (d direct) Publish(app *App, ev *Event) error {
 // loop.
 func (r *Router) Publish(app *App, ev *Event) error { return r.broker.Publish(app, ev) }
 
+// PublishAll is Publish for several events, in their order. With a log, all of them
+// are queued or none, and a durable batch waits for one sync.
+func (r *Router) PublishAll(app *App, events []*Event) error {
+	if r.log != nil {
+		return r.publishLogged(app, events)
+	}
+	for _, ev := range events {
+		if err := r.broker.Publish(app, ev); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // delivery is one event of one channel, encoded once, on its way to the loops.
 // Immutable but for left.
 type delivery struct {
@@ -61,11 +75,12 @@ type delivery struct {
 	except   connRef // not delivered to this connection; zero = to all
 	kind     sentKind
 	app      *App
-	size     int64  // bytes of the frame
-	payload  int    // bytes of the message in it
-	began    int64  // monotonic ns of the publish
-	epoch    string // of the position that the event moves its channel to
-	seq      uint64 // 0 = the event has no number
+	size     int64    // bytes of the frame
+	payload  int      // bytes of the message in it
+	began    int64    // monotonic ns of the publish
+	origin   string   // socket id that it was not for
+	position Position // to which the event moves its channel; Epoch "" = it does not
+	seq      uint64   // 0 = the event has no number
 	// breaks: whoever is behind when the event comes cannot go on from the log.
 	breaks bool
 

@@ -96,6 +96,7 @@ func (l *liveLoop) Deliver(conn uint32, b *frame.Batch) bool {
 }
 func (l *liveLoop) Push(conn uint32, b *frame.Batch)       { l.receive(conn, b.Plain) }
 func (l *liveLoop) Empty(conn uint32) bool                 { return true }
+func (l *liveLoop) Finish(conn uint32, keep bool)          {}
 func (l *liveLoop) Hold(conn uint32, on bool)              {}
 func (l *liveLoop) Close(conn uint32, r frame.CloseReason) {}
 func (l *liveLoop) Resume(conn uint32)                     {}

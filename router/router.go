@@ -17,7 +17,8 @@ type Router struct {
 	loops         Loops
 	clock         func() int64 // monotonic ns since the process started
 	broker        Broker
-	log           Log // nil = no history
+	log           Log                   // nil = no history
+	checkSession  func(id string) error // nil = no session id is valid
 	socketIDs     *auth.SocketIDs
 	sessions      *offheap.Table[session] // by slot; a record belongs to its connection's loop
 	shards        []*Shard                // by loop
@@ -57,7 +58,7 @@ func New(cfg Config, loops Loops, clock func() int64) (*Router, error) {
 		return nil, err
 	}
 	r := &Router{
-		loops: loops, clock: clock, log: cfg.Log,
+		loops: loops, clock: clock, log: cfg.Log, checkSession: cfg.CheckSession,
 		socketIDs:     auth.NewSocketIDs(cfg.SocketIDKey, cfg.Node),
 		memberships:   int(min(int64(cfg.Slots)*int64(cfg.Limits.Subscriptions), maxMemberships)),
 		backlogEvents: int64(cfg.BacklogEvents),

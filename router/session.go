@@ -31,6 +31,7 @@ const (
 	flagPaused                           // in Shard.paused
 	flagEnding                           // we have asked the transport to close it
 	flagLooking                          // a request waits for the log: the connection is not read
+	flagStream                           // plain HTTP: Shard.streams has an entry
 	flagServed                           // established, and counted as a connection of its app
 )
 
@@ -117,6 +118,10 @@ func (s *Shard) Closed(now int64, conn uint32, _ frame.CloseReason) {
 	s.now = now
 	x := s.sessions.at(conn)
 	invariant.Check(x.gen != 0, "a connection was closed twice")
+	if x.flags&flagStream != 0 {
+		s.leaveStream(conn, x)
+		delete(s.streams, conn)
+	}
 	for x.first != 0 {
 		s.leave(conn, x, x.first, 0)
 	}
@@ -201,6 +206,10 @@ func (s *Shard) Frame(now int64, conn uint32, control bool) error {
 // Ping sends pusher:ping to a silent connection.
 func (s *Shard) Ping(conn uint32) {
 	s.enter()
+	if x := s.sessions.at(conn); x.flags&flagStream != 0 {
+		s.pingStream(conn, x)
+		return
+	}
 	s.conns.Send(conn, pingFrame)
 	s.countReply(s.sessions.at(conn), len(pusher.Ping))
 }
@@ -228,6 +237,12 @@ func (s *Shard) ref(slot uint32, x *session) connRef {
 
 // send writes s.text as one message.
 func (s *Shard) send(slot uint32, x *session) {
+	if x.flags&flagStream != 0 {
+		if st := s.streams[slot]; !st.poll {
+			s.sendEvent(slot, st, s.text)
+		}
+		return
+	}
 	s.out = frame.AppendFrame(s.out[:0], frame.OpText, s.text)
 	s.conns.Send(slot, s.out)
 	s.countReply(x, len(s.text))
@@ -249,6 +264,10 @@ func (s *Shard) sendError(slot uint32, x *session, code int, message string) {
 // event, which clients of protocol 5 need and the others ignore.
 func (s *Shard) closeWith(slot uint32, x *session, r frame.CloseReason) {
 	if x.flags&flagEnding != 0 {
+		return
+	}
+	if x.flags&flagStream != 0 {
+		s.closeStream(slot, x, r)
 		return
 	}
 	x.flags |= flagEnding

@@ -34,6 +34,8 @@ type Shard struct {
 	present  map[uint32]*presentUser // by membership number: who a presence subscription is
 	signed   map[uint32]*signedIn    // by slot: sign-ins
 	counts   []*channel              // channels whose subscription count is to be sent later
+	streams  map[uint32]*stream      // by slot: event streams and polls
+	waking   []connRef               // polls that a walk has come to
 	cursors  map[uint32]*cursor      // by membership number: subscribers that are behind
 	behind   map[uint32]*cursor      // by slot: the first cursor of a connection
 	fetches  map[fetchKey]*fetch     // blocks on their way
@@ -69,6 +71,8 @@ const (
 	opCloseAll                  // ref: *closing
 	opLookedUp                  // ref: *lookup
 	opFetched                   // arg: run; ref: *fetch
+	opResolved                  // arg: slot | gen<<32
+	opPolled                    // ref: *pollAnswer
 )
 
 func newShard(r *Router, id int) (*Shard, error) {
@@ -78,6 +82,7 @@ func newShard(r *Router, id int) (*Shard, error) {
 		queues:   newQueueTable(),
 		present:  map[uint32]*presentUser{},
 		signed:   map[uint32]*signedIn{},
+		streams:  map[uint32]*stream{},
 		cursors:  map[uint32]*cursor{},
 		behind:   map[uint32]*cursor{},
 		fetches:  map[fetchKey]*fetch{},
@@ -121,6 +126,10 @@ func (s *Shard) Command(now int64, op uint8, arg uint64, ref any) {
 		s.closings = append(s.closings, ref.(*closing))
 	case opLookedUp:
 		s.lookedUp(ref.(*lookup))
+	case opResolved:
+		s.resolved(unpackRef(arg))
+	case opPolled:
+		s.polled(ref.(*pollAnswer))
 	case opFetched:
 		s.fetched(ref.(*fetch), arg)
 	case opDeliver:

@@ -120,7 +120,12 @@ func (s *Shard) ownUserChannel(slot uint32, x *session, name string) *refusal {
 
 func (s *Shard) verify(slot uint32, x *session, app *App, sub *pusher.Subscribe, withData bool) *refusal {
 	var id [socketIDBytes]byte
-	err := app.Credentials().VerifySubscription(sub.Auth, s.socketID(id[:0], slot, x), sub.Channel, sub.ChannelData, withData)
+	return s.verifyAs(app, sub, s.socketID(id[:0], slot, x), withData)
+}
+
+// verifyAs is verify for any socket id.
+func (s *Shard) verifyAs(app *App, sub *pusher.Subscribe, socketID []byte, withData bool) *refusal {
+	err := app.Credentials().VerifySubscription(sub.Auth, socketID, sub.Channel, sub.ChannelData, withData)
 	switch {
 	case err == nil:
 		return nil
@@ -259,6 +264,10 @@ func (s *Shard) admit(id, slot uint32, ref any) {
 	n.place = s.arrays.push(l, slot)
 	switch w := ref.(type) {
 	case *channel:
+		if s.sessions.at(slot).flags&flagStream != 0 {
+			s.streamWelcome(slot, id, &welcome{ch: w, local: n.local})
+			return
+		}
 		s.succeed(slot, w.name, "{}", pusher.Success{})
 	case *welcome:
 		// Whatever was posted before the marker has been walked.
@@ -281,6 +290,10 @@ func (s *Shard) welcomeAgain(ref connRef, w *welcome) {
 // welcome writes success, begins a replay, and writes the last event of a cache
 // channel or its absence, unless a replay has that.
 func (s *Shard) welcome(slot, id uint32, w *welcome) {
+	if s.sessions.at(slot).flags&flagStream != 0 {
+		s.streamWelcome(slot, id, w)
+		return
+	}
 	data := "{}"
 	if w.snap != nil {
 		data = w.snap.text()

@@ -23,6 +23,9 @@ type Conns interface {
 	Hold(conn uint32, on bool)
 	// Close queues the Close frame of r. No Message follows; Closed does, later.
 	Close(conn uint32, r frame.CloseReason)
+	// Finish ends a stream whose whole answer was sent; with keep the client may send
+	// another request. Closed follows, later.
+	Finish(conn uint32, keep bool)
 	// Resume ends the pause that a Message asked for with frame.ErrPause.
 	Resume(conn uint32)
 }

@@ -97,6 +97,7 @@ func (s *Shard) Work(now, deadline int64) bool {
 		}
 		s.queues.release(q)
 	}
+	s.wakePolls()
 	return !s.idle()
 }
 
@@ -197,7 +198,7 @@ func (s *Shard) deliverRest(q *queue, slot uint32) {
 		case !w.excluded(slot, i):
 			rest = append(rest, d.prepared)
 		case d.seq != 0:
-			text := pusher.AppendPosition(nil, s.channels.at(q.local).name, d.epoch, d.seq, "")
+			text := pusher.AppendPosition(nil, s.channels.at(q.local).name, d.position.Epoch, d.seq, "")
 			rest = append(rest, frame.Prepare(frame.OpText, text))
 		}
 	}

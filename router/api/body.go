@@ -13,9 +13,14 @@ type submission struct {
 	given members
 	event router.Event // its Channels are in the order given, at most one more than the limit
 	info  string
-	want  router.Info // what info says, once it is checked
-	named int         // how many channels were given, beyond the limit too
-	one   [1]string   // the array of a single channel
+	key   string // idempotency_key
+
+	// What info says, once it is checked.
+	want     router.Info
+	position bool
+
+	named int       // how many channels were given, beyond the limit too
+	one   [1]string // the array of a single channel
 }
 
 // members is the set of members that an object had. A member that is null is absent.
@@ -36,6 +41,7 @@ const (
 // batch is a batch_events body.
 type batch struct {
 	given  members // hasBatch, hasKey, hasDurable of the top level
+	key    string  // idempotency_key of the top level
 	events []*submission
 	named  int // how many events were given, beyond the limit too
 }
@@ -68,7 +74,7 @@ func (d *decoder) readBatch(body []byte, maxEvents, maxChannels int) (*batch, *r
 		case "durable":
 			r = d.boolMember("durable", hasDurable, &b.given)
 		case "idempotency_key":
-			r = d.anyMember(hasKey, &b.given)
+			b.key, r = d.batchKey(b)
 		default:
 			r = d.skip()
 		}
@@ -80,6 +86,13 @@ func (d *decoder) readBatch(body []byte, maxEvents, maxChannels int) (*batch, *r
 		return nil, r
 	}
 	return b, d.end()
+}
+
+// batchKey reads the idempotency key of a batch.
+func (d *decoder) batchKey(b *batch) (string, *refusal) {
+	d.text = d.text[:0]
+	key, r := d.keyMember(&b.given)
+	return string(d.text[key.from:key.to]), r
 }
 
 // batchEvents reads the array of a batch.
@@ -121,7 +134,7 @@ func (d *decoder) submission(where string, maxChannels int) (*submission, *refus
 		return nil, r
 	}
 	d.text, d.chs = d.text[:0], d.chs[:0]
-	var event, data, socketID, info span
+	var event, data, socketID, info, key span
 	sub := new(submission)
 	for d.json.PeekKind() != '}' {
 		name, r := d.member()
@@ -144,7 +157,11 @@ func (d *decoder) submission(where string, maxChannels int) (*submission, *refus
 		case "durable":
 			r = d.boolMember("durable", hasDurable, &sub.given)
 		case "idempotency_key":
-			r = d.anyMember(hasKey, &sub.given)
+			if where == "" {
+				key, r = d.keyMember(&sub.given)
+			} else {
+				r = d.anyMember(hasKey, &sub.given)
+			}
 		default:
 			r = d.skip()
 		}
@@ -160,7 +177,7 @@ func (d *decoder) submission(where string, maxChannels int) (*submission, *refus
 	text := string(d.text)
 	cut := func(s span) string { return text[s.from:s.to] }
 	sub.event = router.Event{Name: cut(event), Data: cut(data), Except: cut(socketID), Channels: sub.one[:0]}
-	sub.info = cut(info)
+	sub.info, sub.key = cut(info), cut(key)
 	if len(d.chs) > 1 {
 		sub.event.Channels = make([]string, 0, len(d.chs))
 	}

@@ -97,6 +97,7 @@ func FuzzReadEvent(f *testing.F) {
 		wantString("data", sub.event.Data, hasData)
 		wantString("socket_id", sub.event.Except, hasSocketID)
 		wantString("info", sub.info, hasInfo)
+		wantString("idempotency_key", sub.key, hasKey)
 		var want []string
 		if c, is := members["channel"].(string); is {
 			want = append(want, c)
@@ -184,7 +185,7 @@ func FuzzLocate(f *testing.F) {
 		if whole != target {
 			t.Fatalf("%q came apart into %+v", target, p)
 		}
-		needsName := p.route == routeChannel || p.route == routeUsers || p.route == routeTerminate
+		needsName := p.route == routeChannel || p.route == routeUsers || p.route == routeHistory || p.route == routeTerminate
 		if (p.name != "") != needsName || (p.app != "") != (p.route != routeUp) {
 			t.Fatalf("%q has %+v", target, p)
 		}

@@ -4,23 +4,15 @@ import (
 	"github.com/holdfast-edge/holdfast/frame/pusher"
 )
 
-// headerKey carries an idempotency key outside the body.
-const headerKey = "Idempotency-Key"
+// headerDurable marks the answer to a durable publish: it is on the disk.
+const headerDurable = "Holdfast-Durable"
 
-// refuseKey refuses an idempotency key, in the body or as a header.
-func (req *request) refuseKey(given members) *refusal {
-	if given&hasKey == 0 && len(req.ctx.Request.Header.Peek(headerKey)) == 0 {
+// checkDurable refuses to store what cannot be stored.
+func (s *Server) checkDurable(given members) *refusal {
+	if given&hasDurable == 0 || s.router.Keeps() {
 		return nil
 	}
-	return refuse(400, codeBadKey, "an idempotency key cannot be honoured: this version of the server keeps no replay log to remember it in; leave it out")
-}
-
-// refuseDurable refuses to store what cannot be stored.
-func refuseDurable(given members) *refusal {
-	if given&hasDurable == 0 {
-		return nil
-	}
-	r := refuse(503, codeLogUnavailable, "durable events cannot be taken: this version of the server keeps no replay log to store them in; nothing was published")
+	r := refuse(503, codeLogUnavailable, "durable events cannot be taken: this server keeps no replay log to store them in; set enabled = true under [replay]; nothing was published")
 	r.retryAfter = retrySoon
 	return r
 }
@@ -109,7 +101,7 @@ func (sub *submission) checkValues(l *Limits) *refusal {
 		return refuse(400, codeBadJSON, "socket_id "+shown(sub.event.Except)+" must be two numbers with a point between them")
 	}
 	var r *refusal
-	if sub.want, _, r = parseInfo(sub.info); r != nil {
+	if sub.want, sub.position, r = parseInfo(sub.info); r != nil {
 		return r
 	}
 	if n := len(sub.event.Data); n > l.EventDataBytes {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-edge/holdfast/frame"
+	"github.com/holdfast-edge/holdfast/router/auth"
 )
 
 // Config is what the API needs to know. It is a value: New copies it.
@@ -15,6 +16,10 @@ type Config struct {
 	// server.path_prefix). It is removed before routing and is no part of the
 	// path that a client signs. A request without it is not found.
 	PathPrefix string
+
+	// SessionIDs makes the socket ids that POST /app/{key}/session hands out. nil = the
+	// server has no doors but WebSockets, and that path is not found.
+	SessionIDs *auth.SessionIDs
 
 	// Limits are the limits in force at the start; SetLimits replaces them.
 	Limits Limits

@@ -26,6 +26,8 @@ type refusal struct {
 	limit, actual int64
 	knob          string
 
+	more []byte // further members of the object, each with a comma before it
+
 	retryAfter int    // seconds in a Retry-After header; 0: no such header
 	allow      string // the Allow header of a 405
 }
@@ -33,30 +35,35 @@ type refusal struct {
 // code is the machine-readable word of a refusal. The set is closed.
 type code string
 
+// A position that cannot be recovered from is refused, with 410, by the reason that
+// the router gives for it: expired, epoch, ahead, unavailable or off.
 const (
-	codeBadRequest        code = "bad_request"        // 400: not HTTP
-	codeBadJSON           code = "bad_json"           // 400: not JSON, or a member has the wrong form
-	codeMissingField      code = "missing_field"      // 400
-	codeBadChannel        code = "bad_channel"        // 400
-	codeBadEvent          code = "bad_event"          // 400
-	codeBadInfo           code = "bad_info"           // 400
-	codeBadKey            code = "bad_key"            // 400: idempotency key
-	codeTooManyChannels   code = "too_many_channels"  // 400
-	codeTooManyEvents     code = "too_many_events"    // 400
-	codeBadSignature      code = "bad_signature"      // 401
-	codeStaleTimestamp    code = "stale_timestamp"    // 401
-	codeAppDisabled       code = "app_disabled"       // 403
-	codeUnknownApp        code = "unknown_app"        // 404
-	codeNotFound          code = "not_found"          // 404
-	codeMethod            code = "method"             // 405
-	codeTimeout           code = "timeout"            // 408: the body did not come in time
-	codeDataTooLarge      code = "data_too_large"     // 413
-	codeBodyTooLarge      code = "body_too_large"     // 413
-	codeRateLimited       code = "rate_limited"       // 429
-	codeHeadTooLarge      code = "head_too_large"     // 431
-	codeLogUnavailable    code = "log_unavailable"    // 503
-	codeBrokerUnavailable code = "broker_unavailable" // 503
-	codeDraining          code = "draining"           // 503
+	codeBadRequest        code = "bad_request"          // 400: not HTTP, or a parameter of the query that cannot be read
+	codeBadJSON           code = "bad_json"             // 400: not JSON, or a member has the wrong form
+	codeMissingField      code = "missing_field"        // 400
+	codeBadChannel        code = "bad_channel"          // 400
+	codeBadEvent          code = "bad_event"            // 400
+	codeBadInfo           code = "bad_info"             // 400
+	codeBadKey            code = "bad_key"              // 400: idempotency key
+	codeTooManyChannels   code = "too_many_channels"    // 400
+	codeTooManyEvents     code = "too_many_events"      // 400
+	codeBadSignature      code = "bad_signature"        // 401
+	codeStaleTimestamp    code = "stale_timestamp"      // 401
+	codeAppDisabled       code = "app_disabled"         // 403
+	codeOrigin            code = "origin"               // 403: a page of another origin
+	codeUnknownApp        code = "unknown_app"          // 404
+	codeNotFound          code = "not_found"            // 404
+	codeMethod            code = "method"               // 405
+	codeTimeout           code = "timeout"              // 408: the body did not come in time
+	codeMismatch          code = "idempotency_mismatch" // 409
+	codeInProgress        code = "in_progress"          // 409
+	codeDataTooLarge      code = "data_too_large"       // 413
+	codeBodyTooLarge      code = "body_too_large"       // 413
+	codeRateLimited       code = "rate_limited"         // 429
+	codeHeadTooLarge      code = "head_too_large"       // 431
+	codeLogUnavailable    code = "log_unavailable"      // 503
+	codeBrokerUnavailable code = "broker_unavailable"   // 503
+	codeDraining          code = "draining"             // 503
 )
 
 // refuse is a refusal without a limit.
@@ -110,6 +117,7 @@ func (r *refusal) appendJSON(dst []byte) []byte {
 		dst = append(dst, r.knob...)
 		dst = append(dst, '"')
 	}
+	dst = append(dst, r.more...)
 	return append(dst, '}')
 }
 

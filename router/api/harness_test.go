@@ -58,16 +58,21 @@ type noLoops struct{}
 func (noLoops) Count() int                       { return 1 }
 func (noLoops) MustPost(int, uint8, uint64, any) {}
 
-// testRouter makes a real router with the two applications of the tests.
-func testRouter(t testing.TB) *router.Router {
-	t.Helper()
+// testRouterConfig is a configuration with the two applications of the tests.
+func testRouterConfig() router.Config {
 	cfg := router.Default()
 	cfg.SocketIDKey = [16]byte{1}
 	cfg.Apps = []router.AppConfig{
 		{ID: testApp, Key: testKey, Secret: testSecret, Enabled: true, Origins: []string{"*"}},
 		{ID: offApp, Key: offKey, Secret: offSecret, Origins: []string{"*"}},
 	}
-	r, err := router.New(cfg, noLoops{}, func() int64 { return 0 })
+	return cfg
+}
+
+// testRouter makes a real router that keeps nothing.
+func testRouter(t testing.TB) *router.Router {
+	t.Helper()
+	r, err := router.New(testRouterConfig(), noLoops{}, func() int64 { return 0 })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +109,35 @@ type fakeRouter struct {
 func (f *fakeRouter) AppByID(id string) (*router.App, bool) {
 	app, ok := f.apps[id]
 	return app, ok
+}
+
+func (f *fakeRouter) AppByKey(key string) (*router.App, bool) {
+	for _, app := range f.apps {
+		if app.Credentials().Key() == key {
+			return app, true
+		}
+	}
+	return nil, false
+}
+
+// The fake router keeps nothing.
+func (f *fakeRouter) Keeps() bool              { return false }
+func (f *fakeRouter) KeepsHistory(string) bool { return false }
+
+func (f *fakeRouter) Position(*router.App, string) (router.Position, bool, error) {
+	return router.Position{}, false, nil
+}
+
+func (f *fakeRouter) History(*router.App, string, string, uint64, int) router.HistoryPage {
+	return router.HistoryPage{Reason: router.ReasonOff}
+}
+
+func (f *fakeRouter) Answered(*router.App, []byte) (sum [32]byte, status int, body []byte, found bool, err error) {
+	return sum, 0, nil, false, nil
+}
+
+func (f *fakeRouter) Answer(*router.App, []byte, [32]byte, int, []byte) error {
+	return router.ErrLogUnavailable
 }
 
 func (f *fakeRouter) Publish(_ *router.App, ev *router.Event) error {

@@ -22,7 +22,8 @@ var attributes = [...]attribute{
 	{"cache", router.InfoCache},
 }
 
-// attributePosition is known, too, but no channel has a position: nothing is kept.
+// attributePosition is known, too. It has no bit: not the directory knows it, but
+// the log, and on a publish the event's receipt.
 const attributePosition = "position"
 
 // parseInfo reads the comma-separated list of a request. position tells whether
@@ -91,22 +92,17 @@ func attributesOfPrefix(prefix string) router.Info {
 }
 
 // queryInfo reads info of a query about what can have the attributes can.
-func queryInfo(list, about string, can router.Info) (router.Info, *refusal) {
-	want, position, r := parseInfo(list)
-	switch {
-	case r != nil:
-		return 0, r
-	case position:
-		return 0, refuse(400, codeBadInfo, "info position: "+about+" has no history, this server keeps no events")
-	case want&^can == 0:
-		return want, nil
+func queryInfo(list, about string, can router.Info) (want router.Info, position bool, r *refusal) {
+	want, position, r = parseInfo(list)
+	if r != nil {
+		return 0, false, r
 	}
 	for _, a := range attributes {
 		if a.bit&want&^can != 0 {
-			return 0, refuse(400, codeBadInfo, "info "+a.name+": "+about+" cannot have it ("+attributeNeeds(a.bit)+")")
+			return 0, false, refuse(400, codeBadInfo, "info "+a.name+": "+about+" cannot have it ("+attributeNeeds(a.bit)+")")
 		}
 	}
-	return want, nil
+	return want, position, nil
 }
 
 // attributeNeeds says which channels have an attribute.
@@ -147,10 +143,20 @@ func appendAttributes(dst []byte, want router.Info, in router.ChannelInfo) []byt
 	return dst
 }
 
+// appendPosition appends a position as a member, with a comma before it.
+func appendPosition(dst []byte, epoch string, seq uint64) []byte {
+	dst = append(dst, `,"position":`...)
+	return pusher.AppendPositionObject(dst, epoch, seq)
+}
+
 // appendObject appends the wanted attributes as an object of their own.
 func appendObject(dst []byte, want router.Info, in router.ChannelInfo) []byte {
-	at := len(dst)
-	dst = appendAttributes(dst, want, in)
+	return asObject(appendAttributes(dst, want, in), len(dst))
+}
+
+// asObject makes an object of the members that stand behind at, each with a comma
+// before it.
+func asObject(dst []byte, at int) []byte {
 	if len(dst) == at {
 		return append(dst, "{}"...)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // statuses are the statuses that the API answers; any other would be counted as 500.
-var statuses = [...]int{200, 400, 401, 403, 404, 405, 408, 413, 429, 431, 500, 503}
+var statuses = [...]int{200, 204, 400, 401, 403, 404, 405, 408, 409, 410, 413, 429, 431, 500, 503}
 
 // metrics counts requests. Both label sets are closed and all series exist from
 // the start, so that counting is an index and an atomic add. It is the

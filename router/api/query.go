@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/holdfast-edge/holdfast/frame/pusher"
+	"github.com/holdfast-edge/holdfast/router"
 )
 
 // channels serves GET /apps/{id}/channels.
@@ -13,9 +14,12 @@ func (s *Server) channels(req *request) *refusal {
 	if prefix == "" {
 		about = "a list without filter_by_prefix"
 	}
-	want, r := queryInfo(req.param("info"), about, attributesOfPrefix(prefix))
+	want, position, r := queryInfo(req.param("info"), about, attributesOfPrefix(prefix))
 	if r != nil {
 		return r
+	}
+	if position {
+		return refuse(400, codeBadInfo, "info position: a list cannot have it, ask for one channel")
 	}
 	body := append([]byte(nil), `{"channels":{`...)
 	for i, c := range s.router.Channels(req.app, prefix, want) {
@@ -36,16 +40,51 @@ func (s *Server) channel(req *request) *refusal {
 	if r := checkChannel(req.name, req.limits); r != nil {
 		return r
 	}
-	want, r := queryInfo(req.param("info"), "channel "+shown(req.name), attributesOf(pusher.KindOf(req.name)))
+	want, position, r := queryInfo(req.param("info"), "channel "+shown(req.name), attributesOf(pusher.KindOf(req.name)))
 	if r != nil {
 		return r
+	}
+	var at router.Position
+	if position {
+		if at, r = s.position(req); r != nil {
+			return r
+		}
 	}
 	info := s.router.Info(req.app, req.name, want)
 	body := append([]byte(nil), `{"occupied":`...)
 	body = strconv.AppendBool(body, info.Occupied)
+	if at.Epoch != "" {
+		body = appendPosition(body, at.Epoch, at.Seq)
+	}
 	body = appendAttributes(body, want, info)
 	req.ctx.Response.SetBodyRaw(append(body, '}'))
 	return nil
+}
+
+// position is where the channel of a query stands. It is zero while nobody could go
+// on from it: an event was handed out that the log does not hold.
+func (s *Server) position(req *request) (router.Position, *refusal) {
+	at, kept, err := s.router.Position(req.app, req.name)
+	switch {
+	case !kept:
+		return at, refuse(400, codeBadInfo, "info position: "+s.withoutHistory(req.name))
+	case err != nil:
+		r := refuse(503, codeLogUnavailable, "the log cannot tell now where the channel stands: try again in a second")
+		r.retryAfter = retrySoon
+		return at, r
+	case at.Broken:
+		return router.Position{}, nil
+	default:
+		return at, nil
+	}
+}
+
+// withoutHistory says why a channel has no history.
+func (s *Server) withoutHistory(channel string) string {
+	if !s.router.Keeps() {
+		return "channel " + shown(channel) + " has no history: this server keeps no events; set enabled = true under [replay]"
+	}
+	return "channel " + shown(channel) + " has no history: the rule under [[history]] that matches it keeps no events"
 }
 
 // users serves GET /apps/{id}/channels/{name}/users.

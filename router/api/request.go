@@ -38,12 +38,10 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	if r == nil {
 		r = s.answer(&req)
 	}
-	status := fasthttp.StatusOK
 	if r != nil {
 		r.write(ctx)
-		status = r.status
 	}
-	s.metrics.answered(req.route, status, s.clock().Sub(req.now))
+	s.metrics.answered(req.route, ctx.Response.StatusCode(), s.clock().Sub(req.now))
 }
 
 // methodName is the method as a string, without an allocation for the usual ones.
@@ -60,9 +58,9 @@ func methodName(m []byte) string {
 	}
 }
 
-// answer writes a 200 response, or tells why not.
+// answer writes the response of a request that is served, or tells why it is not.
 func (s *Server) answer(req *request) *refusal {
-	if req.route == routeOther {
+	if req.route == routeOther || req.route == routeSession && s.sessions.Load() == nil {
 		return refuse(404, codeNotFound, "there is nothing at "+shown(req.path))
 	}
 	if !req.route.allows(req.method) {
@@ -74,6 +72,9 @@ func (s *Server) answer(req *request) *refusal {
 	if req.route == routeUp {
 		req.ctx.Response.SetBodyRaw(bodyUp)
 		return nil
+	}
+	if req.route == routeSession {
+		return s.session(req)
 	}
 	if r := s.admit(req); r != nil {
 		return r
@@ -89,6 +90,8 @@ func (s *Server) answer(req *request) *refusal {
 		return s.channel(req)
 	case routeUsers:
 		return s.users(req)
+	case routeHistory:
+		return s.history(req)
 	case routeConnections:
 		return s.connections(req)
 	default:

@@ -16,14 +16,16 @@ const (
 	routeChannels
 	routeChannel
 	routeUsers
+	routeHistory
 	routeTerminate
 	routeConnections
+	routeSession
 	routes // their number
 )
 
 // String is the metric label.
 func (r route) String() string {
-	return [routes]string{"other", "up", "events", "batch_events", "channels", "channel", "users", "terminate", "connections"}[r]
+	return [routes]string{"other", "up", "events", "batch_events", "channels", "channel", "users", "history", "terminate", "connections", "session"}[r]
 }
 
 // allow is the Allow header of the route: the methods that it answers.
@@ -31,6 +33,10 @@ func (r route) allow() string {
 	switch r {
 	case routeEvents, routeBatch, routeTerminate:
 		return "POST"
+	case routeSession:
+		return "POST, OPTIONS"
+	case routeHistory:
+		return "GET" // a HEAD would read the log for nothing
 	default:
 		return "GET, HEAD"
 	}
@@ -41,6 +47,10 @@ func (r route) allows(method string) bool {
 	switch r {
 	case routeEvents, routeBatch, routeTerminate:
 		return method == "POST"
+	case routeSession:
+		return method == "POST" || method == "OPTIONS"
+	case routeHistory:
+		return method == "GET"
 	default:
 		return method == "GET" || method == "HEAD"
 	}
@@ -52,8 +62,8 @@ type place struct {
 	route route
 	path  string // what the client signed: the path as sent, without prefix and query
 	query string
-	app   string // of every route but other and up
-	name  string // the channel of channel and users; the user of terminate
+	app   string // of every route but other and up: its id; of session its key
+	name  string // the channel of channel, users and history; the user of terminate
 }
 
 // locate takes a request target in origin form apart. It never fails: what it
@@ -68,6 +78,12 @@ func locate(target, prefix string) place {
 	p.path = rest
 	if rest == "/up" {
 		p.route = routeUp
+		return p
+	}
+	if door, ok := strings.CutPrefix(rest, "/app/"); ok {
+		if key, action, _ := strings.Cut(door, "/"); key != "" && action == "session" {
+			p.route, p.app = routeSession, decoded(key)
+		}
 		return p
 	}
 	rest, ok = strings.CutPrefix(rest, "/apps/")
@@ -102,7 +118,7 @@ func locate(target, prefix string) place {
 	return p
 }
 
-// locateChannel takes {name} or {name}/users.
+// locateChannel takes {name}, {name}/users or {name}/history.
 func locateChannel(rest string) (route, string) {
 	name, action, more := strings.Cut(rest, "/")
 	switch {
@@ -112,6 +128,8 @@ func locateChannel(rest string) (route, string) {
 		return routeChannel, decoded(name)
 	case action == "users":
 		return routeUsers, decoded(name)
+	case action == "history":
+		return routeHistory, decoded(name)
 	default:
 		return routeOther, ""
 	}

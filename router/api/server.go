@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-edge/holdfast/frame"
 	"github.com/holdfast-edge/holdfast/router"
+	"github.com/holdfast-edge/holdfast/router/auth"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 )
@@ -19,7 +20,9 @@ import (
 // Publisher is the router as requests see it that change something.
 type Publisher interface {
 	AppByID(id string) (*router.App, bool)
-	// Publish may keep ev. An error means that nothing was delivered.
+	AppByKey(key string) (*router.App, bool)
+	// Publish may keep ev, and fills its receipts when there is a log. It returns when
+	// the event has its place in each channel, or is on the disk if it is durable.
 	Publish(app *router.App, ev *router.Event) error
 	Terminate(app *router.App, userID string)
 }
@@ -33,10 +36,29 @@ type Observer interface {
 	Connections(app *router.App) int
 }
 
+// Keeper is the router as requests see it that ask what was kept.
+type Keeper interface {
+	Keeps() bool                      // there is a log
+	KeepsHistory(channel string) bool // the channel's events have positions
+	Position(app *router.App, channel string) (at router.Position, kept bool, err error)
+	// History reads events after a position; with epoch "" from the oldest on.
+	History(app *router.App, channel, epoch string, from uint64, limit int) router.HistoryPage
+}
+
+// Answers is the router as requests with an idempotency key see it.
+type Answers interface {
+	Answered(app *router.App, key []byte) (sum [32]byte, status int, body []byte, found bool, err error)
+	// Answer replaces what is stored under the key. It is never lost while an event is
+	// kept that was published after it.
+	Answer(app *router.App, key []byte, sum [32]byte, status int, body []byte) error
+}
+
 // Router is all that the API needs of the router.
 type Router interface {
 	Publisher
 	Observer
+	Keeper
+	Answers
 }
 
 var _ Router = (*router.Router)(nil)
@@ -55,6 +77,8 @@ type Server struct {
 	prefix  string
 	metrics *metrics
 
+	keyPatience time.Duration // keyPatience; only tests have less
+
 	// Atomic; any goroutine. Written under changing.
 	changing sync.Mutex
 	limits   atomic.Pointer[Limits]
@@ -62,8 +86,10 @@ type Server struct {
 
 	// Atomic; any goroutine.
 	draining atomic.Bool
+	sessions atomic.Pointer[auth.SessionIDs] // nil = no doors
 
 	// Concurrent.
+	underWay underWay
 	rates    sync.Map  // application id → *limit.Rate; entries for known applications only
 	decoders sync.Pool // of *decoder
 }
@@ -74,7 +100,8 @@ func New(cfg Config, r Router, clock func() time.Time) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{router: r, clock: clock, start: clock(), prefix: cfg.PathPrefix, metrics: newMetrics()}
+	s := &Server{router: r, clock: clock, start: clock(), prefix: cfg.PathPrefix, metrics: newMetrics(), keyPatience: keyPatience}
+	s.sessions.Store(cfg.SessionIDs)
 	s.decoders.New = func() any { return new(decoder) }
 	return s, s.SetLimits(cfg.Limits)
 }
@@ -117,6 +144,10 @@ func (s *Server) SetLimits(l Limits) error {
 	s.limits.Store(&l)
 	return nil
 }
+
+// SetSessionIDs replaces what makes session ids, when the applications have changed
+// and the key with them. Any goroutine.
+func (s *Server) SetSessionIDs(ids *auth.SessionIDs) { s.sessions.Store(ids) }
 
 // Drain makes every later publish a 503 draining, and every later answer the
 // last one of its conversation. It is for good. Any goroutine.

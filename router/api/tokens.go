@@ -146,6 +146,18 @@ func (d *decoder) boolMember(what string, bit members, given *members) *refusal 
 	return d.skip()
 }
 
+// keyMember reads an idempotency key, whose faults have a code of their own.
+func (d *decoder) keyMember(given *members) (span, *refusal) {
+	switch k := d.json.PeekKind(); k {
+	case 'n', '"', jsontext.KindInvalid:
+		return d.stringMember("idempotency_key", hasKey, given)
+	default:
+		r := d.wrongForm("idempotency_key", "a JSON string", k)
+		r.code = codeBadKey
+		return span{}, r
+	}
+}
+
 // anyMember notes a member whatever it is, unless it is null.
 func (d *decoder) anyMember(bit members, given *members) *refusal {
 	if d.json.PeekKind() != 'n' {
