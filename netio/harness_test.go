@@ -119,6 +119,7 @@ type echoSession struct {
 	onCommand             func(s *echoSession, op uint8, arg uint64, ref any)
 	onMessage             func(s *echoSession, conn uint32, p []byte) error
 	onTick                func(s *echoSession)
+	stream                func(s *echoSession, req *frame.StreamRequest) (int, bool)
 	work                  func(s *echoSession) bool
 }
 
@@ -154,8 +155,16 @@ func (s *echoSession) Ping(conn uint32) {
 	s.conns.Send(conn, text("ping"))
 }
 
-func (s *echoSession) OpenStream(int64, *frame.StreamRequest) (int, bool) { return 0, false }
-func (s *echoSession) Drained(int64, uint32)                              {}
+func (s *echoSession) OpenStream(_ int64, req *frame.StreamRequest) (int, bool) {
+	if s.live[req.Slot] {
+		panic("OpenStream of a connection that is open")
+	}
+	s.live[req.Slot] = true
+	s.opened.Add(1)
+	return s.stream(s, req)
+}
+
+func (s *echoSession) Drained(int64, uint32) {}
 func (s *echoSession) Closed(_ int64, conn uint32, r frame.CloseReason) {
 	if !s.live[conn] {
 		panic("Closed of a connection that is not open")

@@ -52,7 +52,6 @@ type peer struct {
 	gen     uint32
 	id      string // socket id
 	got     []message
-	plain   []byte // all frames as they came
 	closed  *frame.CloseReason
 	ended   bool // Closed was called
 	resumed int

@@ -118,6 +118,7 @@ type LogAppend struct {
 	Durable bool
 	Cache   time.Duration // > 0: the event becomes the channel's last one, for that long
 	Origin  string        // socket id that is excluded
+	Bytes   int           // about the size of the item's payload
 	// IdempotencyKey is kept with the event: a later event of the channel with the
 	// same one is a duplicate. nil = none.
 	IdempotencyKey []byte

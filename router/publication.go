@@ -77,7 +77,7 @@ func (r *Router) publishLogged(app *App, events []*Event) error {
 			item.encode()
 			batch = append(batch, LogAppend{
 				Key: logKey(app, channel), Rule: p.rule, Durable: ev.Durable || p.rule.Durable, Cache: p.cache,
-				Origin: ev.Except, IdempotencyKey: ev.IdempotencyKey, Item: item,
+				Origin: ev.Except, IdempotencyKey: ev.IdempotencyKey, Bytes: len(item.start) + 2*maxEnd, Item: item,
 			})
 		}
 	}

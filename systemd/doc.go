@@ -3,5 +3,7 @@
 //
 // holdfast.service runs the server sandboxed, with an exposure of at most 1.5 by
 // systemd-analyze security; 90-holdfast.conf is the sysctl file for a million
-// connections, compared with its formulas by the tests of package tuning.
+// connections, compared with its formulas by the tests of package tuning;
+// holdfast.toml has every key at its default, compared by the tests of
+// cmd/holdfast/config.
 package systemd

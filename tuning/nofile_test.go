@@ -77,6 +77,33 @@ func TestRaiseNofileReachesTheHardLimit(t *testing.T) {
 	}
 }
 
+func TestDescriptorSlots(t *testing.T) {
+	const gib = 1 << 30
+	for name, c := range map[string]struct {
+		nofile      uint64
+		connections int
+		memory      uint64
+		want        uint64
+	}{
+		"the descriptor limit is the least":   {20_000, 0, 16 * gib, 20_000},
+		"a container's limit, by memory":      {gib, 0, 16 * gib, 16*gib/4250 + 512},
+		"a container's limit, on a giant":     {gib, 0, 1024 * gib, 1 << 24},
+		"a container's limit, unknown memory": {gib, 0, 0, 1 << 24},
+		"no limit at all":                     {1<<64 - 1, 0, 1<<64 - 1, 1 << 24},
+		"a low ceiling may be raised later":   {gib, 5000, 16 * gib, 16*gib/4250 + 512},
+		"a ceiling above what memory holds":   {gib, 5_000_000, 16 * gib, 5_000_512},
+		"the ceiling is above 2^24":           {gib, 50_000_000, 16 * gib, 50_000_512},
+		"the ceiling is above the limit":      {20_000, 50_000, 16 * gib, 20_000},
+		"hardly any memory":                   {20_000, 0, 4096, 512},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := DescriptorSlots(c.nofile, c.connections, c.memory); got != c.want {
+				t.Errorf("%d slots, want %d", got, c.want)
+			}
+		})
+	}
+}
+
 func TestGrowDescriptorTable(t *testing.T) {
 	for name, c := range map[string]struct {
 		limit    string

@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,8 +19,10 @@ import (
 	"github.com/holdfast-edge/holdfast/frame"
 	"github.com/holdfast-edge/holdfast/frame/pusher"
 	"github.com/holdfast-edge/holdfast/netio"
+	"github.com/holdfast-edge/holdfast/persist"
 	"github.com/holdfast-edge/holdfast/router"
 	"github.com/holdfast-edge/holdfast/router/api"
+	"github.com/holdfast-edge/holdfast/router/auth"
 	"github.com/holdfast-edge/holdfast/tuning"
 )
 
@@ -50,8 +53,11 @@ type edge struct {
 	log    *slog.Logger
 	slots  uint64 // descriptor numbers that the tables are made for
 	net    *netio.Server
+	replay *persist.Log // nil = off
 	router *router.Router
 	api    *api.Server
+
+	sessions atomic.Pointer[auth.SessionIDs] // replaced by Reload
 
 	mu    sync.Mutex
 	turns []uint64  // of the last Live call
@@ -59,7 +65,7 @@ type edge struct {
 	live  error
 }
 
-// newRuntime builds everything and opens nothing.
+// newRuntime builds everything and opens the replay log, but no socket.
 func newRuntime(d runtimeDeps) (Runtime, error) {
 	limit, err := tuning.RaiseNofile()
 	if err != nil {
@@ -72,6 +78,21 @@ func newRuntime(d runtimeDeps) (Runtime, error) {
 	}
 	e := &edge{log: d.Log, slots: slots}
 	e.applyMemory(d.Config)
+	e.sessions.Store(sessionIDs(d.Config))
+	if e.replay, err = openLog(d.Config, d.Log); err != nil {
+		return nil, err
+	}
+	if err := e.build(d); err != nil {
+		if e.replay != nil {
+			_ = e.replay.Close()
+		}
+		return nil, err
+	}
+	return e, nil
+}
+
+// build makes the rooms and wires them.
+func (e *edge) build(d runtimeDeps) (err error) {
 	loops := d.Config.Server.Loops
 	if loops == 0 {
 		loops = min(256, runtime.GOMAXPROCS(0))
@@ -79,25 +100,40 @@ func newRuntime(d runtimeDeps) (Runtime, error) {
 	// The transport serves HTTP through the API, and the API publishes through the
 	// router, which posts to the transport: the one cycle, closed by this variable.
 	serveHTTP := func(c net.Conn) error { return e.api.ServeConn(c) }
-	cfg := netConfig(d.Config, loops, slots, d.Log, serveHTTP)
+	cfg := netConfig(d.Config, loops, e.slots, d.Log, serveHTTP)
 	cfg.SessionBytes = func() (float64, float64) { return e.router.Bytes() }
 	if e.net, err = netio.New(cfg); err != nil {
-		return nil, err
+		return err
 	}
-	routerCfg := routerConfig(d.Config, int(slots))
+	routerCfg := routerConfig(d.Config, int(e.slots))
 	if _, err := rand.Read(routerCfg.SocketIDKey[:]); err != nil {
-		return nil, fmt.Errorf("socket id key: %w", err)
+		return fmt.Errorf("socket id key: %w", err)
 	}
+	if e.replay != nil {
+		routerCfg.Log = replayLog{e.replay}
+	}
+	routerCfg.CheckSession = func(id string) error { return e.sessions.Load().Check(id, time.Now()) }
 	if e.router, err = router.New(routerCfg, e.net, e.net.Now); err != nil {
-		return nil, err
+		return err
 	}
 	for i := range loops {
 		e.net.Attach(i, e.router.Shard(i, e.net.Conns(i)))
 	}
-	if e.api, err = api.New(apiConfig(d.Config), e.router, time.Now); err != nil {
-		return nil, err
+	apiCfg := apiConfig(d.Config)
+	apiCfg.SessionIDs = e.sessions.Load()
+	if e.api, err = api.New(apiCfg, e.router, time.Now); err != nil {
+		return err
 	}
-	return e, e.register(d.Registry, limit)
+	return e.register(d.Registry, e.slots)
+}
+
+// sessionIDs are those of every node that serves the same applications.
+func sessionIDs(c *config.Config) *auth.SessionIDs {
+	secrets := make([]auth.AppSecret, len(c.Apps))
+	for i, a := range c.Apps {
+		secrets[i] = auth.AppSecret{ID: a.ID, Secret: a.Secret.Reveal()}
+	}
+	return auth.NewSessionIDs(auth.SessionKey(secrets))
 }
 
 // register puts every room's metrics on the admin listener.
@@ -108,7 +144,11 @@ func (e *edge) register(registry *prometheus.Registry, nofile uint64) error {
 	if err != nil {
 		return fmt.Errorf("kernel metrics: %w", err)
 	}
-	for _, c := range []prometheus.Collector{e.net.Collector(), e.router.Collector(), e.api.Collector(), kernel} {
+	collectors := []prometheus.Collector{e.net.Collector(), e.router.Collector(), e.api.Collector(), kernel}
+	if e.replay != nil {
+		collectors = append(collectors, persist.NewCollector(e.replay))
+	}
+	for _, c := range collectors {
 		if err := registry.Register(c); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
 		}
@@ -135,6 +175,8 @@ func (e *edge) Reload(c *config.Config) error {
 	if err := e.api.SetLimits(apiLimits(c)); err != nil {
 		return err
 	}
+	e.sessions.Store(sessionIDs(c))
+	e.api.SetSessionIDs(e.sessions.Load())
 	e.net.SetLimits(netLimits(c))
 	e.net.SetAdmission(netAdmission(c))
 	if want := c.Admission.MaxConnections; uint64(want) > e.slots {
@@ -160,7 +202,12 @@ func (e *edge) Stop(ctx context.Context) error {
 	e.net.StopAccepting()
 	e.api.Drain()
 	e.router.CloseAll()
-	return e.net.Shutdown(ctx)
+	err := e.net.Shutdown(ctx)
+	if e.replay != nil {
+		// Behind the last request: whatever was answered is in the log.
+		err = errors.Join(err, e.replay.Close())
+	}
+	return err
 }
 
 // Live is nil while every loop turns. The loops beat once a second, so an answer
@@ -192,7 +239,7 @@ func netConfig(c *config.Config, loops int, slots uint64, log *slog.Logger, serv
 		Compression: c.Server.CompressionOn(), EchoPath: c.EchoPath,
 		Limits: netLimits(c), Admission: netAdmission(c),
 		Descriptors: slots, InboxCommands: inboxCommands, Conversations: conversations,
-		Farewell: farewell, ServeHTTP: serve, Log: log,
+		Streams: router.IsStream, Farewell: farewell, ServeHTTP: serve, Log: log,
 	}
 }
 
@@ -238,6 +285,13 @@ func routerConfig(c *config.Config, slots int) router.Config {
 		ChannelNameBytes: l.ChannelNameBytes, EventNameBytes: l.EventNameBytes, EventDataBytes: int(l.EventDataBytes),
 		UserIDBytes: l.UserIDBytes, UserInfoBytes: int(l.UserInfoBytes), PresenceMembers: l.PresenceMembers,
 		Watchlist: l.Watchlist, CacheTTL: l.CacheTTL,
+		RecoverEvents: l.RecoverEvents, DoorChannels: l.DoorChannels, PollWait: int(l.PollWait / time.Second),
+	}
+	cfg.History = nil
+	for _, h := range c.History {
+		cfg.History = append(cfg.History, router.HistoryRule{Match: h.Match, Rule: router.Rule{
+			Events: h.Events, Age: h.Age, Bytes: int64(h.Bytes), Replay: h.Replay, Durable: h.Durable,
+		}})
 	}
 	for _, a := range c.Apps {
 		cfg.Apps = append(cfg.Apps, router.AppConfig{

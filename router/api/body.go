@@ -19,8 +19,9 @@ type submission struct {
 	want     router.Info
 	position bool
 
-	named int       // how many channels were given, beyond the limit too
-	one   [1]string // the array of a single channel
+	named int              // how many channels were given, beyond the limit too
+	one   [1]string        // the array of a single channel
+	all   [1]*router.Event // the array of the event
 }
 
 // members is the set of members that an object had. A member that is null is absent.

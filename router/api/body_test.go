@@ -166,7 +166,7 @@ func FuzzReadBatch(f *testing.F) {
 
 // FuzzLocate: a target comes apart into what it was made of.
 func FuzzLocate(f *testing.F) {
-	for _, seed := range []string{"/up", "/apps/3/events?a=b", "/apps/3/channels/a%2Fb/users", "/apps/3/users/a/b/terminate_connections", "/apps/%/channels", "*", "", "/ws/up"} {
+	for _, seed := range []string{"/up", "/apps/3/events?a=b", "/apps/3/channels/a%2Fb/users", "/apps/3/channels/a/history?limit=1", "/app/k/session", "/apps/3/users/a/b/terminate_connections", "/apps/%/channels", "*", "", "/ws/up"} {
 		f.Add(seed, "")
 		f.Add(seed, "/ws")
 	}

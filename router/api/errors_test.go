@@ -203,7 +203,7 @@ func TestErrorsByteForByte(t *testing.T) {
 		{name: "log_unavailable batch", ask: post("/apps/3/batch_events", `{"durable":true,"batch":[`+item+`]}`), status: 503, header: "Retry-After: 1",
 			body: `{"error":"durable events cannot be taken: this server keeps no replay log to store them in; set enabled = true under [replay]; nothing was published","code":"log_unavailable","status":503}`},
 		{name: "broker_unavailable", prepare: func(h *harness) { h.router.busyAfter = 1 }, ask: post(eventsPath, event("tag", "1")), status: 503, header: "Retry-After: 1",
-			body: `{"error":"too many events are waiting for delivery: try again in a second","code":"broker_unavailable","status":503}`},
+			body: `{"error":"too many events are waiting for delivery: nothing was delivered; try again in a second","code":"broker_unavailable","status":503}`},
 		{name: "draining", prepare: func(h *harness) { h.server.Drain() }, ask: post(eventsPath, event("tag", "1")), status: 503, header: "Retry-After: 1",
 			body: `{"error":"this server is about to end: publish to another one, or again in a second","code":"draining","status":503}`},
 	} {

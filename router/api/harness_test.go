@@ -120,6 +120,10 @@ func (f *fakeRouter) AppByKey(key string) (*router.App, bool) {
 	return nil, false
 }
 
+func (f *fakeRouter) PublishAll(*router.App, []*router.Event) error {
+	panic("there is no log")
+}
+
 // The fake router keeps nothing.
 func (f *fakeRouter) Keeps() bool              { return false }
 func (f *fakeRouter) KeepsHistory(string) bool { return false }

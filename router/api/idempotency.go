@@ -77,6 +77,9 @@ func sumOf(rt route, body []byte) (sum [sha256.Size]byte) {
 	return sum
 }
 
+// id names the key among those of all applications.
+func (k keyed) id(app *router.App) string { return app.ID() + "\x00" + k.key }
+
 // event is the key under which the log keeps the index-th event of the request in
 // each of its channels; nil without a key:
 //
@@ -100,64 +103,87 @@ func (k keyed) event(app *router.App, index int) []byte {
 	return h.Sum(nil)
 }
 
-// once answers a checked publish. publish does it and makes the body of its answer.
-// Without a key that is all. With one, what was answered before is answered again,
-// and of several requests at the same time one publishes while the others wait.
+// claim comes before a publish. Without a key it only asks whether the server still
+// publishes. With one, what was answered before is answered again, and nobody else
+// publishes under the key until release, which the caller owes when claim returns
+// neither answered nor a refusal.
 //
 // The order is what a crash cannot undo: first the key is bound to the request in the
 // log, then the events are published under it, last the answer is stored. Whoever
 // comes after the crash finds the binding, so another body is refused, and the same
 // one reaches just the channels that lack it.
-func (s *Server) once(req *request, k keyed, publish func() ([]byte, *refusal)) *refusal {
+func (s *Server) claim(req *request, k keyed) (answered bool, r *refusal) {
 	if k.key == "" {
-		return s.settle(req, publish)
+		return false, s.refuseDraining()
 	}
-	id := req.app.ID() + "\x00" + k.key
-	if !s.underWay.enter(id, s.keyPatience) {
+	if !s.underWay.enter(k.id(req.app), s.keyPatience) {
 		r := refuse(409, codeInProgress, "a request with this idempotency key is being served: ask again in a second for its answer")
 		r.retryAfter = retrySoon
-		return r
+		return false, r
 	}
-	defer s.underWay.leave(id)
-	key := []byte(k.key)
-	sum, status, body, found, err := s.router.Answered(req.app, key)
+	answered, r = s.answerAgain(req, k)
+	if r == nil && !answered {
+		r = s.refuseDraining()
+	}
+	if r != nil || answered {
+		s.release(req, k)
+		return answered, r
+	}
+	s.note(req, k, statusOpen, nil)
+	return false, nil
+}
+
+// release ends a claim.
+func (s *Server) release(req *request, k keyed) {
+	if k.key != "" {
+		s.underWay.leave(k.id(req.app))
+	}
+}
+
+// settle answers a publish that was claimed.
+func (s *Server) settle(req *request, k keyed, body []byte) {
+	s.note(req, k, fasthttp.StatusOK, body)
+	req.ctx.Response.SetBodyRaw(body)
+}
+
+// answerAgain gives the answer that the key's request got before, if it got one.
+func (s *Server) answerAgain(req *request, k keyed) (answered bool, r *refusal) {
+	sum, status, body, found, err := s.router.Answered(req.app, []byte(k.key))
 	switch {
 	case err != nil:
 		r := refuse(503, codeLogUnavailable, "the log cannot tell whether this idempotency key was used: nothing was published; try again in a second")
 		r.retryAfter = retrySoon
-		return r
-	case found && sum != k.sum:
-		return refuse(409, codeMismatch, "this idempotency key was used for another request: nothing was published; a key belongs to one body")
-	case found && status != statusOpen:
-		req.ctx.Response.Header.Set(headerReplayed, "true")
-		req.ctx.SetStatusCode(status)
-		req.ctx.Response.SetBodyRaw(body)
-		return nil
+		return false, r
 	case !found:
-		// A log that cannot write keeps keys as little as events. Live delivery goes on
-		// without it; a publish that is not to go on is a durable one.
-		s.router.Answer(req.app, key, k.sum, statusOpen, nil) //nolint:errcheck // as said
+		return false, nil
+	case sum != k.sum:
+		return false, refuse(409, codeMismatch, "this idempotency key was used for another request: nothing was published; a key belongs to one body")
+	case status == statusOpen:
+		return false, nil
 	}
-	if r := s.settle(req, publish); r != nil {
-		return r
-	}
-	// It was published, whatever becomes of its answer: without it, the same request
-	// finds its events in the log, and is answered anew.
-	s.router.Answer(req.app, key, k.sum, fasthttp.StatusOK, req.ctx.Response.Body()) //nolint:errcheck // as said
-	return nil
+	req.ctx.Response.Header.Set(headerReplayed, "true")
+	req.ctx.SetStatusCode(status)
+	req.ctx.Response.SetBodyRaw(body)
+	return true, nil
 }
 
-// settle publishes, unless the server is about to end, and answers.
-func (s *Server) settle(req *request, publish func() ([]byte, *refusal)) *refusal {
-	if s.draining.Load() {
-		r := refuse(503, codeDraining, "this server is about to end: publish to another one, or again in a second")
-		r.retryAfter = retrySoon
-		return r
+// note writes down what became of a key. A log that cannot write keeps keys as little
+// as it keeps events, and live delivery goes on without it: a publish that is not to
+// go on then is a durable one. An answer that is lost this way is made anew, from the
+// events that are in the log.
+func (s *Server) note(req *request, k keyed, status int, body []byte) {
+	if k.key != "" {
+		s.router.Answer(req.app, []byte(k.key), k.sum, status, body) //nolint:errcheck // as said
 	}
-	body, r := publish()
-	if r == nil {
-		req.ctx.Response.SetBodyRaw(body)
+}
+
+// refuseDraining refuses to publish when the server is about to end.
+func (s *Server) refuseDraining() *refusal {
+	if !s.draining.Load() {
+		return nil
 	}
+	r := refuse(503, codeDraining, "this server is about to end: publish to another one, or again in a second")
+	r.retryAfter = retrySoon
 	return r
 }
 

@@ -26,6 +26,7 @@ type memLog struct {
 
 	// Faults.
 	full       bool   // nothing can be written: durable events are refused
+	busy       bool   // Append takes nothing
 	down       bool   // Load fails
 	refuse     string // an event of this channel is refused after it was taken
 	deaf       bool   // Answered fails
@@ -76,6 +77,9 @@ func (l *memLog) Append(batch []router.LogAppend) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.busy {
+		return router.ErrBusy
+	}
 	for _, a := range batch {
 		if a.Durable && l.full {
 			return router.ErrLogUnavailable

@@ -38,15 +38,21 @@ func (s *Server) events(req *request) *refusal {
 	if r := s.checkDurable(sub.given); r != nil {
 		return r
 	}
-	sub.event.Durable = sub.given&hasDurable != 0
-	r = s.once(req, k, func() ([]byte, *refusal) {
+	answered, r := s.claim(req, k)
+	if r != nil {
+		return r
+	}
+	if !answered {
+		defer s.release(req, k)
+		sub.event.Durable = sub.given&hasDurable != 0
 		sub.event.IdempotencyKey = k.event(req.app, 0)
-		if r := s.publish(req.app, sub); r != nil {
-			return nil, r
+		if r := s.publish(req.app, sub.list()); r != nil {
+			return r
 		}
-		return s.eventsBody(req.app, sub), nil
-	})
-	return req.stored(sub.given, r)
+		s.settle(req, k, s.eventsBody(req.app, sub))
+	}
+	req.tellStored(sub.given)
+	return nil
 }
 
 // eventsBody is the answer to a published event.
@@ -89,24 +95,41 @@ func (s *Server) batchEvents(req *request) *refusal {
 	if r := s.checkDurable(b.given); r != nil {
 		return r
 	}
-	s.chargeRest(req, len(b.events)-1)
-	r = s.once(req, k, func() ([]byte, *refusal) {
-		for i, sub := range b.events {
-			sub.event.Durable = b.given&hasDurable != 0
-			sub.event.IdempotencyKey = k.event(req.app, i)
-			if r := s.publish(req.app, sub); r != nil {
-				if i > 0 {
-					r.text += "; the first " + grouped(int64(i)) + " of " + grouped(int64(len(b.events))) + " events were delivered"
-				}
-				return nil, r
-			}
+	answered, r := s.claim(req, k)
+	if r != nil {
+		return r
+	}
+	if !answered {
+		defer s.release(req, k)
+		s.chargeRest(req, len(b.events)-1)
+		if r := s.publish(req.app, b.list(req.app, k)); r != nil {
+			return r
 		}
-		if !asked {
-			return bodyEmpty, nil
+		body := bodyEmpty
+		if asked {
+			body = s.batchBody(req.app, b)
 		}
-		return s.batchBody(req.app, b), nil
-	})
-	return req.stored(b.given, r)
+		s.settle(req, k, body)
+	}
+	req.tellStored(b.given)
+	return nil
+}
+
+// list is the event as it is published.
+func (sub *submission) list() []*router.Event {
+	sub.all[0] = &sub.event
+	return sub.all[:]
+}
+
+// list is the events of a batch as they are published.
+func (b *batch) list(app *router.App, k keyed) []*router.Event {
+	events := make([]*router.Event, len(b.events))
+	for i, sub := range b.events {
+		sub.event.Durable = b.given&hasDurable != 0
+		sub.event.IdempotencyKey = k.event(app, i)
+		events[i] = &sub.event
+	}
+	return events
 }
 
 // batchBody is the answer to a published batch.
@@ -121,12 +144,11 @@ func (s *Server) batchBody(app *router.App, b *batch) []byte {
 	return append(body, "]}"...)
 }
 
-// stored says in the answer to a durable publish that it is on the disk.
-func (req *request) stored(given members, r *refusal) *refusal {
-	if r == nil && given&hasDurable != 0 {
+// tellStored says in the answer to a durable publish that it is on the disk.
+func (req *request) tellStored(given members) {
+	if given&hasDurable != 0 {
 		req.ctx.Response.Header.Set(headerDurable, "1")
 	}
-	return r
 }
 
 // appendInfo appends, as an object, what was wanted of the i-th channel of a publish
@@ -143,21 +165,67 @@ func (s *Server) appendInfo(dst []byte, app *router.App, sub *submission, i int)
 	return asObject(dst, at)
 }
 
-// publish hands one checked event to the router.
-func (s *Server) publish(app *router.App, sub *submission) *refusal {
-	err := s.router.Publish(app, &sub.event)
-	if err == nil {
+// publish hands checked events to the router: all at once when there is a log, which
+// takes all of them or none, else one after the other.
+func (s *Server) publish(app *router.App, events []*router.Event) *refusal {
+	if s.router.Keeps() {
+		if err := s.router.PublishAll(app, events); err != nil {
+			return refusePublish(err, extentOf(events))
+		}
 		return nil
 	}
-	var r *refusal
+	for i, ev := range events {
+		if err := s.router.Publish(app, ev); err != nil {
+			extent := nothing
+			if i > 0 {
+				extent = "the first " + grouped(int64(i)) + " of " + grouped(int64(len(events))) + " events were delivered"
+			}
+			return refusePublish(err, extent)
+		}
+	}
+	return nil
+}
+
+// refusePublish is the answer when not all was published. extent says how much was.
+func refusePublish(err error, extent string) *refusal {
+	c, cause := codeBrokerUnavailable, "the event could not be delivered"
 	switch {
 	case errors.Is(err, router.ErrLogUnavailable):
-		r = refuse(503, codeLogUnavailable, "the log cannot store durable events now: the event was not delivered; try again in a second")
+		c, cause = codeLogUnavailable, "the log cannot store durable events now"
 	case errors.Is(err, router.ErrBusy):
-		r = refuse(503, codeBrokerUnavailable, "too many events are waiting for delivery: try again in a second")
-	default:
-		r = refuse(503, codeBrokerUnavailable, "the event could not be delivered: try again in a second")
+		cause = "too many events are waiting for delivery"
 	}
+	r := refuse(503, c, cause+": "+extent+"; try again in a second")
 	r.retryAfter = retrySoon
 	return r
+}
+
+// nothing is the extent of a publish that reached nobody.
+const nothing = "nothing was delivered"
+
+// extentOf says what became of events that the log did not take altogether.
+func extentOf(events []*router.Event) string {
+	whole, lack, first := 0, 0, ""
+	for i, ev := range events {
+		for j := range ev.Receipts {
+			whole++
+			if ev.Receipts[j].Err == nil {
+				continue
+			}
+			if lack++; lack == 1 {
+				first = batchPlace(i)
+				if len(events) == 1 {
+					first = shown(ev.Channels[j])
+				}
+			}
+		}
+	}
+	if lack == 0 || lack == whole { // 0: it was refused as a whole
+		return nothing
+	}
+	had := grouped(int64(whole-lack)) + " of " + grouped(int64(whole))
+	if len(events) == 1 {
+		return "the event was delivered in " + had + " channels, the first without it is " + first
+	}
+	return had + " events were delivered, the first that was not is " + first
 }

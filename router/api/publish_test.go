@@ -145,7 +145,7 @@ func TestBatch(t *testing.T) {
 		h := start(t)
 		h.router.busyAfter = 3
 		got := h.post("/apps/3/batch_events", `{"batch":[`+item(0, "")+`,`+item(1, "")+`,`+item(2, "")+`]}`)
-		got.want(t, 503, `{"error":"too many events are waiting for delivery: try again in a second; the first 2 of 3 events were delivered","code":"broker_unavailable","status":503}`)
+		got.want(t, 503, `{"error":"too many events are waiting for delivery: the first 2 of 3 events were delivered; try again in a second","code":"broker_unavailable","status":503}`)
 		if got.header.Get("Retry-After") != "1" {
 			t.Errorf("Retry-After %q", got.header.Get("Retry-After"))
 		}

@@ -19,12 +19,20 @@ import (
 
 // Publisher is the router as requests see it that change something.
 type Publisher interface {
+	// Publish may keep ev. An error means that nothing was delivered.
+	Publish(app *router.App, ev *router.Event) error
+	// PublishAll is for a router with a log. It may keep the events, and fills their
+	// receipts. It returns when each has its place in its channels, and is on the disk
+	// if it is durable. An error without one in a receipt means that nothing was
+	// delivered.
+	PublishAll(app *router.App, events []*router.Event) error
+	Terminate(app *router.App, userID string)
+}
+
+// Directory finds applications.
+type Directory interface {
 	AppByID(id string) (*router.App, bool)
 	AppByKey(key string) (*router.App, bool)
-	// Publish may keep ev, and fills its receipts when there is a log. It returns when
-	// the event has its place in each channel, or is on the disk if it is durable.
-	Publish(app *router.App, ev *router.Event) error
-	Terminate(app *router.App, userID string)
 }
 
 // Observer is the router as requests see it that ask.
@@ -55,6 +63,7 @@ type Answers interface {
 
 // Router is all that the API needs of the router.
 type Router interface {
+	Directory
 	Publisher
 	Observer
 	Keeper

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-edge/holdfast/router/auth"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -59,7 +60,7 @@ func TestConfigFaults(t *testing.T) {
 
 // TestMetrics: answers are counted by route and status, whatever gave them.
 func TestMetrics(t *testing.T) {
-	h := start(t)
+	h := start(t, func(c *Config) { c.SessionIDs = auth.NewSessionIDs([16]byte{1}) })
 	h.post(eventsPath, event("tag", "1"))
 	h.post(eventsPath, event("tag", "1"))
 	h.post(eventsPath, "{")
@@ -68,6 +69,9 @@ func TestMetrics(t *testing.T) {
 	h.do("POST /apps/3/batch_events HTTP/1.1\r\nHost: h\r\nContent-Length: 262145\r\n\r\n", "POST")
 	h.do("POST /apps/3/batch_events HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 262145\r\n\r\n", "POST")
 	h.do("nonsense\r\n\r\n", "GET")
+	h.get("/apps/3/channels/a/history", "")
+	h.do(raw("POST", "/app/nobody/session", ""), "POST")
+	h.do(raw("OPTIONS", "/app/"+testKey+"/session", ""), "OPTIONS")
 
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(h.server.Collector())
@@ -97,7 +101,7 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 	}
-	wantRequests := map[string]float64{"events 200": 2, "events 400": 1, "channel 200": 1, "other 404": 1, "batch_events 413": 2, "other 400": 1}
+	wantRequests := map[string]float64{"events 200": 2, "events 400": 1, "channel 200": 1, "other 404": 1, "batch_events 413": 2, "other 400": 1, "history 410": 1, "session 404": 1, "session 204": 1}
 	for key, want := range wantRequests {
 		if requests[key] != want {
 			t.Errorf("requests{%s} is %v, want %v", key, requests[key], want)
@@ -106,7 +110,7 @@ func TestMetrics(t *testing.T) {
 	if len(requests) != len(wantRequests) {
 		t.Errorf("requests %v", requests)
 	}
-	if timed["events"] != 3 || timed["channel"] != 1 || timed["other"] != 1 || len(timed) != 3 {
+	if timed["events"] != 3 || timed["channel"] != 1 || timed["other"] != 1 || timed["history"] != 1 || timed["session"] != 2 || len(timed) != 5 {
 		t.Errorf("durations %v", timed)
 	}
 }

@@ -67,5 +67,7 @@ func (req *request) preflight() {
 	h.Set(fasthttp.HeaderAccessControlAllowMethods, fasthttp.MethodPost)
 	h.Set(fasthttp.HeaderAccessControlAllowHeaders, fasthttp.HeaderContentType)
 	h.Set(fasthttp.HeaderAccessControlMaxAge, preflightAge)
+	h.SetNoDefaultContentType(true)
+	h.SetContentType("")
 	req.ctx.SetStatusCode(fasthttp.StatusNoContent)
 }

@@ -18,6 +18,7 @@ const minTokenBytes = 16
 func (c *Config) check(faults *Faults, client bool) {
 	c.checkServer(faults)
 	c.checkApps(faults)
+	c.checkHistory(faults)
 	if !client {
 		c.checkAdmin(faults)
 		c.checkDemo(faults)
@@ -97,6 +98,22 @@ func (c *Config) checkApps(faults *Faults) {
 					"apps.allowed_origins: %s", strings.TrimPrefix(err.Error(), "auth: "))
 			}
 		}
+	}
+}
+
+// checkHistory checks what holds between the rules, and between them and the log.
+func (c *Config) checkHistory(faults *Faults) {
+	for i, h := range c.History {
+		at := func(name string) string { return c.where(fmt.Sprintf("history[%d].%s", i, name)) }
+		if h.Match == "" || len(h.Match) > 256 {
+			faults.add(at("match"), `write a pattern such as "chat-*"`, "history.match has %d bytes, 1 to 256 are possible", len(h.Match))
+		}
+		if h.Age > c.Replay.HeadAge {
+			faults.add(at("age"), "raise replay.head_age", "history.age = %s is longer than replay.head_age = %s", h.Age, c.Replay.HeadAge)
+		}
+	}
+	if last := len(c.History) - 1; c.History[last].Match != "*" {
+		faults.add(c.where(fmt.Sprintf("history[%d].match", last)), `add a last rule with match = "*"`, `the last [[history]] rule matches %s, it must match "*"`, quote(c.History[last].Match))
 	}
 }
 

@@ -13,8 +13,8 @@ type Config struct {
 	Server    Server    `key:"server"`
 	Admission Admission `key:"admission" reload:"yes"`
 	Limits    Limits    `key:"limits" reload:"yes"`
-	Replay    Replay    `key:"replay" later:"yes"`
-	History   []History `key:"history" reload:"yes" later:"yes"`
+	Replay    Replay    `key:"replay"`
+	History   []History `key:"history" reload:"yes"`
 	Redis     Redis     `key:"redis" later:"yes"`
 	Ingest    Ingest    `key:"ingest.redis" later:"yes"`
 	Admin     Admin     `key:"admin"`
@@ -100,15 +100,15 @@ type Limits struct {
 	CacheTTL               time.Duration `key:"cache_ttl" default:"30m" min:"1s" max:"720h"`        // last event of a cache channel
 	QueueBytes             Size          `key:"queue_bytes" default:"64KiB" min:"8KiB" max:"16MiB"` // unsent, per connection
 	QueueMessages          int           `key:"queue_messages" default:"256" min:"16" max:"65536"`  // unsent, per connection
-	DoorChannels           int           `key:"door_channels" default:"20" min:"1" max:"100" later:"yes"`
-	PollWait               time.Duration `key:"poll_wait" default:"25s" min:"1s" max:"50s" later:"yes"`
-	RecoverEvents          int           `key:"recover_events" default:"1000" min:"1" max:"100000" later:"yes"`
-	DurableWaiting         int           `key:"durable_waiting" default:"8192" min:"64" max:"65536" later:"yes"`
+	DoorChannels           int           `key:"door_channels" default:"20" min:"1" max:"100"`
+	PollWait               time.Duration `key:"poll_wait" default:"25s" min:"1s" max:"50s"`
+	RecoverEvents          int           `key:"recover_events" default:"1000" min:"1" max:"100000"`
+	DurableWaiting         int           `key:"durable_waiting" default:"8192" min:"64" max:"65536"`
 	APIEventsPerSecond     int           `key:"api_events_per_second" default:"0" min:"1" zero:"off"` // per app
 	AuthWindow             time.Duration `key:"auth_window" default:"600s" min:"60s" max:"3600s"`     // |now - auth_timestamp|
 }
 
-// Replay is [replay]: the log as a whole. Not in this build.
+// Replay is [replay]: the log as a whole.
 type Replay struct {
 	Enabled            bool          `key:"enabled" default:"true"`
 	GroupEvents        int           `key:"group_events" default:"512" min:"1" max:"8192"`
@@ -124,7 +124,7 @@ type Replay struct {
 	IdempotencyKeys    int           `key:"idempotency_keys" default:"1000000" min:"1000" max:"100000000"`
 }
 
-// History is one [[history]] rule; the first whose glob matches a channel wins. Not in this build.
+// History is one [[history]] rule; the first whose glob matches a channel wins; the last one matches "*".
 type History struct {
 	Match   string        `key:"match" default:"*"`
 	Events  int           `key:"events" default:"1000" min:"1" zero:"no history"`

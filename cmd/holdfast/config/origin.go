@@ -118,7 +118,7 @@ func (g *gathering) best(k *key, index int) (candidate, bool) {
 
 // text offers what a variable or a flag says. Arrays of tables: the first one.
 func (g *gathering) text(k *key, o origin, text string) {
-	if k.section.array && k.later {
+	if k.section.name == "history" {
 		g.faults.add(o.where(), "remove it", "[[%s]] can be set in the file only", k.section.name)
 		return
 	}
