@@ -1,0 +1,360 @@
+package segment
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Store is an open directory of segment files.
+type Store struct {
+	// Immutable after Open.
+	cfg      Config
+	seed     uint64 // of hashKey, for the files that this run makes
+	heads    *headsFile
+	cache    *blockCache
+	wasClean bool
+	readOnly bool // Show: nothing on disk is changed
+
+	// list holds the files in the order of their numbers. Readers take it as it is;
+	// it is replaced under listMu, never changed.
+	list   atomic.Pointer[[]*segmentFile]
+	listMu sync.Mutex
+
+	shut atomic.Bool // Close has begun: what a reader misses may be there
+
+	// write is held by Commit, Retain and Close, and guards what follows.
+	write   sync.Mutex
+	closed  bool
+	active  [Classes]*segmentFile // takes the records of its class; nil = none yet
+	next    uint64                // number of the next file
+	scratch arena
+	sorted  []*Record
+
+	counters counters
+}
+
+// Open opens the directory, or makes it. Damaged files are set aside and returned;
+// they are no error. It refuses a directory that is in use.
+func Open(cfg Config) (*Store, []Damage, error) {
+	cfg, err := cfg.prepared()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := os.Mkdir(cfg.Dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, nil, fmt.Errorf("segment: %w", err)
+	}
+	s := &Store{cfg: cfg, seed: randomSeed(), next: 1}
+	s.list.Store(&[]*segmentFile{})
+	damage, err := s.openHeads()
+	if err != nil {
+		return nil, nil, err
+	}
+	// From here on heads.db is locked: nobody else works in the directory.
+	found, err := s.openSegments()
+	damage = append(damage, found...)
+	if err == nil {
+		s.cache, err = newBlockCache(cfg.CacheBytes, s.seed)
+	}
+	if err != nil {
+		_ = s.closeFiles(false)
+		return nil, damage, err
+	}
+	for _, d := range damage {
+		s.counters.damaged.Add(1)
+		cfg.Logger("error", "a damaged file was set aside", "file", d.File, "as", d.SetAside, "err", d.Err)
+	}
+	return s, damage, nil
+}
+
+func randomSeed() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+func (s *Store) openHeads() ([]Damage, error) {
+	var damage []Damage
+	path := filepath.Join(s.cfg.Dir, HeadsFile)
+	if missing, err := s.headsAreMissing(path); err != nil {
+		return nil, err
+	} else if missing {
+		damage = append(damage, Damage{File: HeadsFile, Err: damaged(path, "it is missing")})
+	}
+	heads, clean, err := openHeads(&s.cfg, s.seed)
+	if errors.Is(err, ErrDamaged) {
+		damage = append(damage, s.quarantine(path, err))
+		heads, clean, err = openHeads(&s.cfg, s.seed)
+	}
+	s.heads, s.wasClean = heads, clean
+	return damage, err
+}
+
+// headsAreMissing: there are segments, and no heads.db beside them.
+func (s *Store) headsAreMissing(path string) (bool, error) {
+	if _, err := os.Stat(path); err == nil {
+		return false, nil
+	}
+	entries, err := os.ReadDir(s.cfg.Dir)
+	if err != nil {
+		return false, fmt.Errorf("segment: %w", err)
+	}
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		_, _, whole, ok := parseSegmentName(e.Name())
+		return ok && whole
+	}), nil
+}
+
+// openSegments opens what earlier runs left, two files at a time: a walk waits for
+// the disk as much as for the processor.
+func (s *Store) openSegments() ([]Damage, error) {
+	entries, err := os.ReadDir(s.cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("segment: %w", err)
+	}
+	type opened struct {
+		name string
+		file *segmentFile
+		err  error
+	}
+	var results []*opened
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 2)
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == newSuffix {
+			_ = os.Remove(filepath.Join(s.cfg.Dir, e.Name()))
+			continue
+		}
+		class, number, whole, ok := parseSegmentName(e.Name())
+		if !ok {
+			continue
+		}
+		s.next = max(s.next, number+1)
+		if !whole {
+			continue
+		}
+		r := &opened{name: e.Name()}
+		results = append(results, r)
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			r.file, r.err = openSegment(&s.cfg, class, number, s.seed, true)
+		})
+	}
+	wg.Wait()
+	var damage []Damage
+	var files []*segmentFile
+	for _, r := range results {
+		switch {
+		case errors.Is(r.err, ErrDamaged):
+			damage = append(damage, s.quarantine(filepath.Join(s.cfg.Dir, r.name), r.err))
+		case r.err != nil:
+			err = errors.Join(err, r.err)
+		default:
+			files = append(files, r.file)
+		}
+	}
+	s.list.Store(&files)
+	s.sortFiles()
+	return damage, err
+}
+
+// sortFiles is for a list that nobody reads yet.
+func (s *Store) sortFiles() {
+	slices.SortFunc(s.files(), func(a, b *segmentFile) int { return cmp.Compare(a.number, b.number) })
+}
+
+// quarantine gives a damaged file a name under which nobody looks for it.
+func (s *Store) quarantine(path string, why error) Damage {
+	d := Damage{File: filepath.Base(path), Err: why}
+	stamp := s.cfg.Now().UTC().Format("20060102T150405Z")
+	to := path + corruptInfix + stamp
+	for i := 2; ; i++ {
+		if _, err := os.Lstat(to); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		to = fmt.Sprintf("%s%s%s-%d", path, corruptInfix, stamp, i)
+	}
+	if err := rename(&s.cfg.Hooks, path, to); err != nil {
+		s.cfg.Logger("error", "a damaged file cannot be set aside", "file", d.File, "err", err)
+		return d
+	}
+	_ = syncDir(&s.cfg.Hooks, s.cfg.Dir) // if the old name comes back, so does the damage, and is found again
+	d.SetAside = filepath.Base(to)
+	return d
+}
+
+// WasClean tells whether the run before this one closed the store in order.
+func (s *Store) WasClean() bool { return s.wasClean }
+
+// MayHaveHead tells from memory whether the channel can have a head on disk; false
+// is certain. It never waits.
+func (s *Store) MayHaveHead(key string) bool {
+	return s.heads.set.has(hashKey(s.seed, key))
+}
+
+// Head reads the channel's head.
+func (s *Store) Head(key string) (Head, bool, error) {
+	h, ok, err := s.heads.head(key)
+	return h, ok, s.judgeHeads(err)
+}
+
+// Lookup reads an idempotency key.
+func (s *Store) Lookup(id []byte) (Key, bool, error) {
+	k, ok, err := s.heads.lookup(id)
+	return k, ok, s.judgeHeads(err)
+}
+
+// Meta reads a named value.
+func (s *Store) Meta(name string) ([]byte, bool, error) {
+	v, ok, err := s.heads.meta(name)
+	return v, ok, s.judgeHeads(err)
+}
+
+// OldHeads looks at up to scan heads in the order of their keys, beginning behind
+// after, and returns the channels whose last event is older than beforeMS. next is
+// where to go on; "" = all were seen.
+func (s *Store) OldHeads(after string, beforeMS int64, scan int) (old []string, next string, err error) {
+	old, next, err = s.heads.old(after, beforeMS, scan)
+	return old, next, s.judgeHeads(err)
+}
+
+// judgeHeads replaces heads.db when a reader met damage in it.
+func (s *Store) judgeHeads(err error) error {
+	if errors.Is(err, ErrDamaged) {
+		s.write.Lock()
+		defer s.write.Unlock()
+		if !s.closed {
+			s.loseHeads(err)
+		}
+	}
+	return err
+}
+
+// loseHeads sets heads.db aside and goes on with an empty one. The files that take
+// records are sealed: a channel may count from 1 again, and its new records must
+// be in files of greater numbers than its former ones. Needs write.
+func (s *Store) loseHeads(why error) {
+	h := s.heads
+	h.mu.Lock()
+	former := h.file
+	h.file = nil
+	h.mu.Unlock()
+	if former != nil {
+		former.abandon()
+	}
+	s.sealActive()
+	d := s.quarantine(h.path, why)
+	if err := h.create(); err != nil {
+		s.cfg.Logger("error", "heads.db cannot be made anew", "err", err)
+	}
+	s.report(d)
+}
+
+// report tells the caller of damage that was found after Open.
+func (s *Store) report(d Damage) {
+	s.counters.damaged.Add(1)
+	s.cfg.Logger("error", "a damaged file was set aside", "file", d.File, "as", d.SetAside, "err", d.Err)
+	s.cfg.Damaged(d)
+}
+
+// setAside takes a damaged segment out of use, once.
+func (s *Store) setAside(f *segmentFile, why error) {
+	if s.readOnly || !s.unlist(f) {
+		return
+	}
+	f.spoiled.Store(true)
+	s.report(s.quarantine(f.file.path, why))
+	// Readers that are inside leave by themselves; a lock of bbolt that a panic left
+	// taken must not hold anybody here.
+	go func() {
+		f.users.Lock()
+		defer f.users.Unlock()
+		f.gone = true
+		f.file.abandon()
+	}()
+}
+
+// unlist removes a file from the list and tells whether it was there.
+func (s *Store) unlist(f *segmentFile) bool {
+	s.listMu.Lock()
+	defer s.listMu.Unlock()
+	old := *s.list.Load()
+	at := slices.Index(old, f)
+	if at < 0 {
+		return false
+	}
+	files := slices.Delete(slices.Clone(old), at, at+1)
+	s.list.Store(&files)
+	return true
+}
+
+// enlist appends a file, whose number is the greatest.
+func (s *Store) enlist(f *segmentFile) {
+	s.listMu.Lock()
+	defer s.listMu.Unlock()
+	files := append(slices.Clone(*s.list.Load()), f)
+	s.list.Store(&files)
+}
+
+func (s *Store) files() []*segmentFile { return *s.list.Load() }
+
+// Close seals the files that take records, leaves the clean mark, and closes all.
+// It waits for readers that are inside.
+func (s *Store) Close() error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	s.sealActive()
+	s.shut.Store(true)
+	err := s.closeFiles(true)
+	s.cache.close()
+	return err
+}
+
+func (s *Store) closeFiles(clean bool) error {
+	var err error
+	for _, f := range s.files() {
+		err = errors.Join(err, f.close())
+	}
+	if s.heads != nil {
+		err = errors.Join(err, s.heads.close(clean && err == nil))
+	}
+	return err
+}
+
+// sealActive ends the files that take records. Needs write.
+func (s *Store) sealActive() {
+	for class, f := range s.active {
+		if f != nil {
+			s.sealFile(f)
+			s.active[class] = nil
+		}
+	}
+}
+
+// sealFile writes the footer. Without it the file is as good, only the next Open
+// takes longer.
+func (s *Store) sealFile(f *segmentFile) {
+	if err := f.seal(); err != nil {
+		s.counters.failed.Add(1)
+		s.cfg.Logger("warn", "segment file is closed without a footer", "file", filepath.Base(f.file.path), "err", err)
+	}
+}
+
+// aged tells whether the file has taken records for as long as its class allows.
+func (s *Store) aged(f *segmentFile, now time.Time) bool {
+	span := s.cfg.SegmentAge * classSpans[f.class]
+	return now.UnixMilli()-f.born >= span.Milliseconds()
+}
