@@ -40,6 +40,8 @@ var rooms = []room{
 		"persist stores opaque bytes, so that its formats never follow the protocol"},
 	{"persist/journal", []string{"tuning/invariant"},
 		"the journal is one writer's file: it knows frames, not what is in them"},
+	{"persist/journal/journaltest", []string{"persist/journal"},
+		"a disk that fails and loses power on request, for tests"},
 	{"persist/segment", []string{"tuning/invariant"},
 		"segments are the journal's sorted checkpoint and know nothing of it"},
 	{"router", []string{"frame", "frame/pusher", "router/auth", "router/limit", "tuning/invariant", "tuning/offheap"},

@@ -16,7 +16,9 @@ import (
 type publishCommand struct {
 	targetFlags `embed:""`
 	SocketID    string   `name:"socket-id" placeholder:"ID" help:"Connection that does not get the event."`
-	Info        string   `placeholder:"user_count,…" help:"Attributes of the channels to answer with: user_count, subscription_count."`
+	Info        string   `placeholder:"user_count,…" help:"Attributes of the channels to answer with: user_count, subscription_count, position."`
+	Durable     bool     `help:"Answer only when the event is on the server's disk."`
+	Key         string   `name:"idempotency-key" placeholder:"KEY" help:"A second request with the same key publishes nothing and gets the first one's answer."`
 	Also        []string `name:"channel" sep:"none" placeholder:"NAME" help:"A further channel; may be repeated."`
 	Channel     string   `arg:"" help:"Channel to publish to."`
 	Event       string   `arg:"" help:"Name of the event."`
@@ -40,6 +42,8 @@ type eventBody struct {
 	Data     string   `json:"data"`
 	SocketID string   `json:"socket_id,omitempty"`
 	Info     string   `json:"info,omitempty"`
+	Durable  bool     `json:"durable,omitempty"`
+	Key      string   `json:"idempotency_key,omitempty"`
 }
 
 func (c *publishCommand) run(p *process) int {
@@ -61,6 +65,8 @@ func (c *publishCommand) run(p *process) int {
 		Data:     data,
 		SocketID: c.SocketID,
 		Info:     c.Info,
+		Durable:  c.Durable,
+		Key:      c.Key,
 	})
 	if err != nil {
 		return p.fail("publish", err)
@@ -148,7 +154,7 @@ func (t *target) refused(status int, answer []byte) error {
 	switch e.Code {
 	case "unknown_app":
 		hint = fmt.Sprintf(" (app %q: --app-id)", t.app.ID)
-	case "bad_signature", "bad_key":
+	case "bad_signature":
 		hint = " (--app-key and --app-secret must be those of the server)"
 	}
 	return fmt.Errorf("%s answered %d %s: %s%s", t, status, e.Code, e.Error, hint)

@@ -5,13 +5,17 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/holdfast-edge/holdfast/frame/pusher"
 )
 
 type tailCommand struct {
 	targetFlags `embed:""`
 	Count       int      `placeholder:"N" help:"End after N events. Default: never."`
+	Rewind      string   `placeholder:"10|30s" help:"Begin with the last 10 events, or those of the last 30s, of each channel, as far as they are kept."`
 	Channels    []string `arg:"" name:"channel" sep:"none" help:"Channels of any kind. On a presence channel the other members see this one as holdfast-tail."`
 }
 
@@ -28,15 +32,40 @@ type tail struct {
 	target   *target
 	channels []string
 	count    int // 0 = no end
+	rewind   any // of the first subscription: a number, a string, or nil
 	p        *process
 	wait     func(ctx context.Context, d time.Duration) // tests do not wait
 	jitter   func() float64                             // [0,1)
 
 	// Owned by the goroutine of run.
 	seen int
+	at   map[string]position // by channel: the last event that was shown
+	id   string              // socket id of the last connection
+}
+
+// position is where a channel stands; a server without history gives none.
+type position struct {
+	Epoch string `json:"epoch"`
+	Seq   uint64 `json:"seq"`
+}
+
+// rewindValue is the member rewind of a subscription; the server judges ages.
+func rewindValue(text string) (any, bool) {
+	if text == "" {
+		return nil, true
+	}
+	if n, err := strconv.Atoi(text); err == nil {
+		return n, n >= 1 && n <= 1000
+	}
+	_, err := pusher.ParseRewind([]byte(strconv.Quote(text)))
+	return text, err == nil
 }
 
 func (c *tailCommand) run(p *process) int {
+	rewind, ok := rewindValue(c.Rewind)
+	if !ok {
+		return p.usage(fmt.Errorf("--rewind %s: use a number from 1 to 1000, or an age like 30s, 5m or 1h", c.Rewind))
+	}
 	if c.Count < 0 {
 		return p.usage(fmt.Errorf("--count %d: use 0 or more", c.Count))
 	}
@@ -49,7 +78,7 @@ func (c *tailCommand) run(p *process) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go cancelBySignal(ctx, signals, cancel)
-	run := &tail{target: t, channels: c.Channels, count: c.Count, p: p, wait: sleep, jitter: rand.Float64}
+	run := &tail{target: t, channels: c.Channels, count: c.Count, rewind: rewind, p: p, wait: sleep, jitter: rand.Float64, at: map[string]position{}}
 	if err := run.run(ctx); err != nil {
 		return p.fail("tail", err)
 	}
@@ -95,7 +124,7 @@ func (t *tail) run(ctx context.Context) error {
 			wait = minWait
 		}
 		d := time.Duration(float64(wait) * (0.5 + t.jitter()))
-		t.note("connection lost: %v; again in %s, events until then are not shown", err, d.Round(time.Millisecond))
+		t.note("connection lost: %v; again in %s", err, d.Round(time.Millisecond))
 		t.wait(ctx, d)
 		wait = min(2*wait, maxWait)
 	}

@@ -34,6 +34,14 @@ type message struct {
 	Event   string          `json:"event"`
 	Channel string          `json:"channel"`
 	Data    json.RawMessage `json:"data"`
+
+	// What holdfast adds; absent with other servers.
+	Seq       uint64    `json:"seq"`
+	Cached    bool      `json:"cached"`
+	Position  *position `json:"position"`
+	Recovered *bool     `json:"recovered"`
+	Replayed  int       `json:"replayed"`
+	Reason    string    `json:"reason"`
 }
 
 // text is the content of data, which the protocol wraps into a JSON string.
@@ -124,7 +132,9 @@ func (t *tail) session(ctx context.Context) (joined bool, err error) {
 		switch {
 		case m.Event == "pusher_internal:subscription_succeeded":
 			delete(missing, m.Channel)
-			t.note("subscribed to %s", m.Channel)
+			t.joined(m)
+		case m.Event == "pusher_internal:position":
+			t.moved(m)
 		case m.Event == "pusher:subscription_error":
 			return false, refusal{fmt.Sprintf("%s: %s", m.Channel, errorText(m))}
 		case m.Event == "pusher:error":
@@ -133,6 +143,11 @@ func (t *tail) session(ctx context.Context) (joined bool, err error) {
 			c.send("pusher:pong", struct{}{})
 		case strings.HasPrefix(m.Event, "pusher:"), strings.HasPrefix(m.Event, "pusher_internal:"):
 		default:
+			if m.Seq != 0 && !m.Cached {
+				at := t.at[m.Channel]
+				at.Seq = m.Seq
+				t.at[m.Channel] = at
+			}
 			fmt.Fprintf(t.p.out, "%s\n", line)
 			t.seen++
 			if t.seen == t.count {
@@ -188,6 +203,7 @@ func (t *tail) establish(c *tailConn) (activity time.Duration, err error) {
 	for _, channel := range t.channels {
 		c.send("pusher:subscribe", t.subscription(channel, hello.SocketID))
 	}
+	t.id = hello.SocketID
 	if hello.ActivityTimeout <= 0 {
 		return defaultActivity, nil
 	}
@@ -199,6 +215,16 @@ type subscribeData struct {
 	Channel     string `json:"channel"`
 	Auth        string `json:"auth,omitempty"`
 	ChannelData string `json:"channel_data,omitempty"`
+
+	// Additions that servers other than holdfast ignore.
+	Recover *recovery `json:"recover,omitempty"`
+	Rewind  any       `json:"rewind,omitempty"`
+}
+
+// recovery asks for what came after a position.
+type recovery struct {
+	position
+	SocketID string `json:"socket_id,omitempty"`
 }
 
 func (t *tail) subscription(channel, socketID string) subscribeData {
@@ -209,7 +235,44 @@ func (t *tail) subscription(channel, socketID string) subscribeData {
 	if s.ChannelData != "" || strings.HasPrefix(channel, "private-") {
 		s.Auth = signSubscription(t.target.app, socketID, channel, s.ChannelData)
 	}
+	if at, ok := t.at[channel]; ok {
+		s.Recover = &recovery{at, t.id}
+	} else {
+		s.Rewind = t.rewind
+	}
 	return s
+}
+
+// joined notes where a channel stands, and what of it was missed.
+func (t *tail) joined(m *message) {
+	former, had := t.at[m.Channel]
+	delete(t.at, m.Channel)
+	if m.Position != nil {
+		t.at[m.Channel] = *m.Position
+	}
+	switch {
+	case m.Recovered != nil && *m.Recovered:
+		t.note("subscribed to %s again, %d missed events follow", m.Channel, m.Replayed)
+	case m.Recovered != nil:
+		t.note("subscribed to %s again, events since %s:%d are not shown (%s)", m.Channel, former.Epoch, former.Seq, m.Reason)
+	case had:
+		t.note("subscribed to %s again, events since the loss are not shown", m.Channel)
+	case m.Replayed > 0:
+		t.note("subscribed to %s, %d earlier events follow", m.Channel, m.Replayed)
+	default:
+		t.note("subscribed to %s", m.Channel)
+	}
+}
+
+// moved takes over a position without an event.
+func (t *tail) moved(m *message) {
+	if m.Position == nil {
+		return
+	}
+	t.at[m.Channel] = *m.Position
+	if m.Reason != "" {
+		t.note("%s: events may be missing here (%s)", m.Channel, m.Reason)
+	}
 }
 
 // keepAlive pings whenever the server's idle time has passed, so that the

@@ -32,6 +32,8 @@ func startTail(t *testing.T, fake *fakeServer, count int, channels ...string) *t
 		t.Fatal(err)
 	}
 	run := &tail{
+		at: map[string]position{},
+		at: map[string]position{},
 		target: target, channels: channels, count: count, p: &s.process,
 		wait:   func(_ context.Context, d time.Duration) { s.waits <- d },
 		jitter: func() float64 { return 0.25 },
@@ -137,6 +139,40 @@ func TestTailReconnects(t *testing.T) {
 	s.stdout.has(t, `{"event":"a","channel":"news","data":"1"}`)
 
 	t.Log("an interrupt is not a failure")
+	s.stop()
+	s.want("")
+}
+
+// TestTailRecovers: after a loss it asks for what it has not shown, and says what
+// came of that.
+func TestTailRecovers(t *testing.T) {
+	fake := startFake(t)
+	s := startTail(t, fake, 0, "news")
+	c := fake.accept()
+	c.establish()
+	c.want(`{"event":"pusher:subscribe","data":{"channel":"news"}}`)
+	c.send(`{"event":"pusher_internal:subscription_succeeded","channel":"news","data":"{}","position":{"epoch":"k3f9k3f9","seq":41}}`)
+	c.send(`{"event":"a","channel":"news","data":"1","seq":42}`)
+	c.send(`{"event":"pusher_internal:position","channel":"news","data":"{}","position":{"epoch":"k3f9k3f9","seq":43}}`)
+	s.stdout.has(t, `"seq":42}`)
+	c.close(4200, "server is stopping")
+	s.wantWait(750 * time.Millisecond)
+
+	c = fake.accept()
+	c.establish()
+	c.want(`{"event":"pusher:subscribe","data":{"channel":"news","recover":{"epoch":"k3f9k3f9","seq":43,"socket_id":"12.34"}}}`)
+	c.send(`{"event":"pusher_internal:subscription_succeeded","channel":"news","data":"{}","position":{"epoch":"k3f9k3f9","seq":43},"recovered":true,"replayed":1}`)
+	s.stderr.has(t, "subscribed to news again, 1 missed events follow")
+	c.send(`{"event":"a","channel":"news","data":"2","seq":44}`)
+	s.stdout.has(t, `"seq":44}`)
+	c.close(4200, "server is stopping")
+	s.wantWait(750 * time.Millisecond)
+
+	c = fake.accept()
+	c.establish()
+	c.want(`{"event":"pusher:subscribe","data":{"channel":"news","recover":{"epoch":"k3f9k3f9","seq":44,"socket_id":"12.34"}}}`)
+	c.send(`{"event":"pusher_internal:subscription_succeeded","channel":"news","data":"{}","position":{"epoch":"zzzzzzzz","seq":9},"recovered":false,"reason":"epoch"}`)
+	s.stderr.has(t, "subscribed to news again, events since k3f9k3f9:44 are not shown (epoch)")
 	s.stop()
 	s.want("")
 }

@@ -14,14 +14,15 @@
 //	POST /app/{key}/session                              a socket id for clients without a WebSocket, unsigned
 //	GET  /up                                             {"health":"OK"}, unsigned
 //
-// HEAD is answered wherever GET is, but for history, and is signed as HEAD. Every other path is
-// 404, every other method 405. Every answer is JSON, errors too; fasthttp's own
-// faults (no HTTP, head or body too large, no body in time) included.
+// HEAD is answered wherever GET is, but for history, and is signed as HEAD. Every
+// other path is 404, every other method 405. Every answer is JSON, errors too;
+// fasthttp's own faults (no HTTP, head or body too large, no body in time) included.
 //
-// In what order a request is judged: size of the head (431), route, method, application (404 unknown_app,
-// 403 app_disabled), signature (401), rate (429), JSON (400 bad_json), idempotency
-// key (bad_key), missing members, names and info, sizes, counts, durability (503),
-// what the idempotency key was used for (409, or the former answer), draining (503).
+// In what order a request is judged: size of the head (431), route, method,
+// application (404 unknown_app, 403 app_disabled), signature (401), rate (429), JSON
+// (400 bad_json), idempotency key (bad_key), missing members, names and info, sizes,
+// counts, durability (503), what the idempotency key was used for (409, or the former
+// answer), draining (503).
 // The first fault is the answer. A batch is judged whole, step by step, before any
 // of it is published. A session is not signed; after its application its origin is
 // judged (403 origin).
@@ -59,7 +60,8 @@
 //     the rest of it is charged to the next second. An answer that is given again
 //     costs one.
 //
-// What an idempotency key promises, for replay.idempotency_age, per application:
+// What an idempotency key promises, for replay.idempotency_age and as long as it is
+// among the newest replay.idempotency_keys, in its application:
 //
 //	K1  Of all requests with one key and one body, an event reaches each of its
 //	    channels once, also when some of them failed, ran at the same time, or the
@@ -76,7 +78,8 @@
 // channels have the event, and the receipts of those carry its former position, so
 // positions in the answer are what they were; counts are of now, since that answer
 // was never given. The binding is as safe as the events that follow it: whoever keeps
-// the log must not lose it while keeping one of them. A refusal before the binding
+// the log must not lose it while keeping one of them. A power cut may take an answer
+// that was not on the disk; it is then made anew in the same way. A refusal before the binding
 // (every 4xx, draining) leaves the key free; a 503 behind it leaves the key with its
 // body.
 //
