@@ -32,8 +32,7 @@ func startTail(t *testing.T, fake *fakeServer, count int, channels ...string) *t
 		t.Fatal(err)
 	}
 	run := &tail{
-		at: map[string]position{},
-		at: map[string]position{},
+		at:     map[string]position{},
 		target: target, channels: channels, count: count, p: &s.process,
 		wait:   func(_ context.Context, d time.Duration) { s.waits <- d },
 		jitter: func() float64 { return 0.25 },

@@ -1,9 +1,10 @@
 // Package auth decides whether a subscription, a sign-in or a request of the HTTP
 // API carries an application's signature, whether a browser's origin may connect,
-// and what a connection's socket id is.
+// what a connection's socket id is, and what a session id is: the socket id of a
+// client that speaks plain HTTP.
 //
-// It is pure: no clock, no I/O. Credentials, Origins and SocketIDs are immutable
-// values that any goroutine may use; scratch memory comes from pools and arguments
+// It is pure: no clock, no I/O. Credentials, Origins, SocketIDs and SessionIDs are
+// immutable values that any goroutine may use; scratch memory comes from pools and arguments
 // are never kept.
 //
 // Signatures are HMAC-SHA256 under the application's secret. They are compared as
