@@ -27,13 +27,21 @@ func (rs rules) of(channel string) Rule {
 	return Rule{}
 }
 
-// rule is the rule of a channel. A server without a log keeps nothing, and a name
-// with a NUL cannot be a key.
-func (r *Router) rule(channel string) Rule {
-	if r.log == nil || strings.IndexByte(channel, 0) >= 0 {
+// rule is the rule of a channel. A server without a log keeps nothing.
+func (r *Router) rule(app *App, channel string) Rule {
+	if r.log == nil || !keepable(app, channel) {
 		return Rule{}
 	}
 	return r.settings.Load().rules.of(channel)
+}
+
+// maxKey is the longest key that a log has room for.
+const maxKey = 512
+
+// keepable tells whether a channel's name can be a key. Only channels of users with
+// unusual ids cannot.
+func keepable(app *App, channel string) bool {
+	return len(app.id)+len(separator)+len(channel) <= maxKey && strings.IndexByte(channel, 0) < 0
 }
 
 // globMatch tells whether a pattern of literal characters, * and ? matches a whole
@@ -66,7 +74,7 @@ func globMatch(pattern, text string) bool {
 // Position is where a channel stands; kept is false for one without history. It may
 // read the disk. Not on a loop.
 func (r *Router) Position(app *App, channel string) (at Position, kept bool, err error) {
-	if r.rule(channel).Events == 0 {
+	if r.rule(app, channel).Events == 0 {
 		return Position{}, false, nil
 	}
 	dir := app.dir.shard(channel)
@@ -101,7 +109,7 @@ type HistoryPage struct {
 // History reads up to limit events after a position; with epoch "" from the oldest
 // one on. It may read the disk. Not on a loop.
 func (r *Router) History(app *App, channel, epoch string, from uint64, limit int) HistoryPage {
-	rule := r.rule(channel)
+	rule := r.rule(app, channel)
 	if rule.Events == 0 {
 		return HistoryPage{Reason: ReasonOff}
 	}
@@ -147,9 +155,6 @@ func (r *Router) Answer(app *App, key []byte, sum [32]byte, status int, body []b
 
 // Keeps tells whether there is a log.
 func (r *Router) Keeps() bool { return r.log != nil }
-
-// KeepsHistory tells whether a channel has history.
-func (r *Router) KeepsHistory(channel string) bool { return r.rule(channel).Events > 0 }
 
 func answerID(app *App, key []byte) []byte {
 	return append(append(append([]byte(nil), app.id...), separator...), key...)

@@ -61,14 +61,17 @@ func (r *Router) publishLogged(app *App, events []*Event) error {
 	batch := make([]LogAppend, 0, total)
 	for _, ev := range events {
 		ev.Receipts = make([]Receipt, len(ev.Channels))
-		except := r.exceptOf(ev)
+		except, origin := r.exceptOf(ev), ev.Except
+		if len(origin) > socketIDBytes {
+			origin = "" // nobody has such an id
+		}
 		for i, channel := range ev.Channels {
-			p := publication{r: r, app: app, ev: ev, channel: channel, except: except, rule: r.rule(channel), began: now, group: group}
+			p := publication{r: r, app: app, ev: ev, channel: channel, except: except, rule: r.rule(app, channel), began: now, group: group}
 			if ev.cacheable(channel) {
 				p.cache = r.limits().CacheTTL
 			}
 			p.receipt = &ev.Receipts[i]
-			p.logged = p.rule.Events > 0 || p.cache > 0 || ev.IdempotencyKey != nil || ev.Durable
+			p.logged = keepable(app, channel) && (p.rule.Events > 0 || p.cache > 0 || ev.IdempotencyKey != nil || ev.Durable)
 			group.items = append(group.items, p)
 			if !p.logged {
 				continue // nothing of it is kept
@@ -77,7 +80,7 @@ func (r *Router) publishLogged(app *App, events []*Event) error {
 			item.encode()
 			batch = append(batch, LogAppend{
 				Key: logKey(app, channel), Rule: p.rule, Durable: ev.Durable || p.rule.Durable, Cache: p.cache,
-				Origin: ev.Except, IdempotencyKey: ev.IdempotencyKey, Bytes: len(item.start) + 2*maxEnd, Item: item,
+				Origin: origin, IdempotencyKey: ev.IdempotencyKey, Bytes: len(item.start) + 2*maxEnd, Item: item,
 			})
 		}
 	}

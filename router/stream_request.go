@@ -146,7 +146,7 @@ func (s *Shard) readChannels(app *App, st *stream, q *doorQuery) *doorRefusal {
 	}
 	since, ok := splitSince(q, len(q.channels))
 	for i, name := range q.channels {
-		c := streamChannel{req: request{app: app, name: name, kind: pusher.KindOf(name), rule: s.r.rule(name)}}
+		c := streamChannel{req: request{app: app, name: name, kind: pusher.KindOf(name), rule: s.r.rule(app, name)}}
 		if no := s.readChannel(st, q, i, &c.req); no != nil {
 			no.channel = name
 			return no

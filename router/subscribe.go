@@ -45,7 +45,7 @@ func (s *Shard) subscribe(slot uint32, x *session) {
 	req.kind = pusher.KindOf(req.name)
 	var no *refusal
 	if req.member, no = s.examine(slot, x, req.app, req.kind, req.name, &sub); no == nil {
-		req.rule = s.r.rule(req.name)
+		req.rule = s.r.rule(req.app, req.name)
 		no = s.readReplay(&req, &sub)
 	}
 	if no != nil {

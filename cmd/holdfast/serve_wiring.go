@@ -59,6 +59,8 @@ type edge struct {
 
 	sessions atomic.Pointer[auth.SessionIDs] // replaced by Reload
 
+	probe probe // behind its own lock
+
 	mu    sync.Mutex
 	turns []uint64  // of the last Live call
 	asked time.Time // when that was
@@ -218,8 +220,11 @@ func (e *edge) Live() error {
 	if now := time.Now(); now.Sub(e.asked) >= 2*time.Second {
 		turns, moving := e.net.Moving(e.turns)
 		e.turns, e.asked, e.live = turns, now, nil
-		if !moving {
+		switch {
+		case !moving:
 			e.live = errors.New("a loop has not turned for two seconds")
+		case e.replay != nil && !e.probe.moving(now, e.replay.Probe):
+			e.live = errors.New("the replay log has not moved for ten seconds: its disk hangs")
 		}
 	}
 	return e.live

@@ -78,11 +78,7 @@ func (e *Edge) Run() {
 	}
 	args := []string{"serve", "--listen", e.Addr, "--admin-listen", e.AdminAddr, "--data-dir", filepath.Join(e.dir, "data")}
 	if e.opts.Config != "" {
-		file := filepath.Join(e.dir, "holdfast.toml")
-		if err := os.WriteFile(file, []byte(e.opts.Config), 0o600); err != nil {
-			e.t.Fatal(err)
-		}
-		args = append(args, "--config", file)
+		args = append(args, "--config", e.writeConfig())
 	}
 	e.cmd = exec.Command(bin, append(args, e.opts.Flags...)...)
 	e.cmd.Dir = e.dir
@@ -164,6 +160,31 @@ func (e *Edge) Signal(sig syscall.Signal) {
 	if err := e.cmd.Process.Signal(sig); err != nil {
 		e.t.Fatal(err)
 	}
+}
+
+// Reload replaces the configuration, with which the server must have been started,
+// and returns when the server has taken it over.
+func (e *Edge) Reload(config string) {
+	e.t.Helper()
+	const taken, refused = "the configuration was reloaded", "the configuration was not reloaded"
+	before := strings.Count(e.Log(), taken)
+	e.opts.Config = config
+	e.writeConfig()
+	e.Signal(syscall.SIGHUP)
+	for deadline := time.Now().Add(Patience); strings.Count(e.Log(), taken) == before; time.Sleep(time.Millisecond) {
+		if strings.Contains(e.Log(), refused) || time.Now().After(deadline) {
+			e.t.Fatalf("the configuration is not taken:\n%s", e.Log())
+		}
+	}
+}
+
+func (e *Edge) writeConfig() (file string) {
+	e.t.Helper()
+	file = filepath.Join(e.dir, "holdfast.toml")
+	if err := os.WriteFile(file, []byte(e.opts.Config), 0o600); err != nil {
+		e.t.Fatal(err)
+	}
+	return file
 }
 
 // PID is the process id of the running server.

@@ -2,7 +2,7 @@
 // address. The program comes from HFTEST_BIN; go test sets it.
 
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,13 +28,14 @@ export class Server {
   #log = '';
 
   // start waits until the server answers. It ends with the test or suite of t.
-  static async start(t) {
+  // config is TOML that comes before the applications.
+  static async start(t, { config = '' } = {}) {
     if (!process.env.HFTEST_BIN) {
       throw new Error('HFTEST_BIN is not set. Run: go test ./cmd/holdfast/hftest');
     }
     const server = new Server();
     server.#folder = await mkdtemp(join(tmpdir(), 'holdfast-js-'));
-    await writeFile(join(server.#folder, 'holdfast.toml'), CONFIG);
+    await writeFile(join(server.#folder, 'holdfast.toml'), config + CONFIG);
     server.port = await freePort();
     server.adminPort = await freePort();
     t.after(() => server.close());
@@ -49,7 +50,7 @@ export class Server {
       '--config', join(this.#folder, 'holdfast.toml'),
       '--listen', `127.0.0.1:${this.port}`,
       '--admin-listen', `127.0.0.1:${this.adminPort}`,
-      '--data-dir', join(this.#folder, 'data'),
+      '--data-dir', this.#data,
     ];
     const child = spawn(process.env.HFTEST_BIN, args, { cwd: this.#folder, env: cleanEnv(), stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
@@ -82,6 +83,26 @@ export class Server {
       }
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
+  }
+
+  get #data() {
+    return join(this.#folder, 'data');
+  }
+
+  // erase loses the data directory. The process must not run.
+  async erase() {
+    await rm(this.#data, { recursive: true });
+  }
+
+  // backup copies the data directory and returns what puts the copy in its place
+  // again. The process must not run, both times.
+  async backup() {
+    const copy = `${this.#data}.backup`;
+    await cp(this.#data, copy, { recursive: true });
+    return async () => {
+      await this.erase();
+      await cp(copy, this.#data, { recursive: true });
+    };
   }
 
   get url() {
