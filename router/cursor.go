@@ -23,6 +23,7 @@ type cursor struct {
 	id      uint32 // its membership
 	local   uint32
 	ch      *channel
+	key     string  // of ch in the log
 	next    uint64  // the event it needs next
 	own     string  // events that this socket id was excluded from are not for it
 	state   pulling //
@@ -69,7 +70,8 @@ func (s *Shard) fallBack(slot, id, local uint32, next uint64, own string) *curso
 		c.next, c.own = next, own
 		return c
 	}
-	c := &cursor{slot: slot, id: id, local: local, ch: s.channels.at(local), next: next, own: own, sibling: s.behind[slot]}
+	ch := s.channels.at(local)
+	c := &cursor{slot: slot, id: id, local: local, ch: ch, key: logKey(ch.app, ch.name), next: next, own: own, sibling: s.behind[slot]}
 	s.cursors[id] = c
 	s.behind[slot] = c
 	s.conns.Hold(slot, true)
@@ -151,7 +153,7 @@ func (s *Shard) pull(c *cursor) {
 		s.dropCursor(c)
 		return
 	}
-	if block := s.r.log.Hot(logKey(c.ch.app, c.ch.name), c.next); block != nil {
+	if block := s.r.log.Hot(c.key, c.next); block != nil {
 		s.pullFrom(c, block, l.walked)
 		return
 	}
@@ -224,7 +226,7 @@ func (s *Shard) fetchFor(c *cursor) {
 	}
 	f := &fetch{ch: c.ch, seq: c.next, wait: []*cursor{c}}
 	s.fetches[key] = f
-	logged, loop := logKey(c.ch.app, c.ch.name), s.id
+	logged, loop := c.key, s.id
 	s.r.jobs.run(func() {
 		f.block, f.err = s.r.log.Block(logged, f.seq)
 		s.r.loops.MustPost(loop, opFetched, key.run, f)

@@ -125,7 +125,7 @@ func (f *fakeRouter) PublishAll(*router.App, []*router.Event) error {
 }
 
 // The fake router keeps nothing.
-func (f *fakeRouter) Keeps() bool              { return false }
+func (f *fakeRouter) Keeps() bool { return false }
 
 func (f *fakeRouter) Position(*router.App, string) (router.Position, bool, error) {
 	return router.Position{}, false, nil

@@ -46,7 +46,7 @@ type Observer interface {
 
 // Keeper is the router as requests see it that ask what was kept.
 type Keeper interface {
-	Keeps() bool                      // there is a log
+	Keeps() bool // there is a log
 	Position(app *router.App, channel string) (at router.Position, kept bool, err error)
 	// History reads events after a position; with epoch "" from the oldest on.
 	History(app *router.App, channel, epoch string, from uint64, limit int) router.HistoryPage
