@@ -221,7 +221,7 @@ func FuzzBucket(f *testing.F) {
 	f.Add(uint16(3), uint16(1), int64(86_400e9), []byte{0, 250, 251, 252, 7, 7, 7})
 	f.Fuzz(func(t *testing.T, perSecond, burst uint16, start int64, steps []byte) {
 		if perSecond == 0 || burst == 0 || start < 0 || start > 3600*second*24*365 || len(steps) > 200 {
-			t.Skip()
+			return
 		}
 		rate, size := int(perSecond), int(burst)
 		_, token := ticks(0, rate)
