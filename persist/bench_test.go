@@ -63,12 +63,75 @@ func publishers(b *testing.B, durable bool, change ...func(*Config)) {
 	}
 }
 
-func BenchmarkDurable(b *testing.B) { publishers(b, true) }
+func BenchmarkDurableAppend(b *testing.B) { publishers(b, true) }
 
-func BenchmarkPlain(b *testing.B) { publishers(b, false) }
+func BenchmarkPlainAppend(b *testing.B) { publishers(b, false) }
 
-func BenchmarkDurableByShards(b *testing.B) {
+func BenchmarkShardsOfDurable(b *testing.B) {
 	for _, n := range []int{1, 2, 4} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) { publishers(b, true, func(c *Config) { c.Shards = n }) })
 	}
+}
+
+// replayed is a channel with a million events on disk.
+func replayed(b *testing.B) (*bench, Rule, string) {
+	rule := Rule{Events: 1_000_000, Age: 24 * time.Hour, Bytes: 1 << 30, Replay: true}
+	bench := newBench(b, func(c *Config) { c.Logger = nil; c.QueueEvents = 1 << 21; c.QueueBytes = 1 << 31 })
+	text := make([]byte, 165)
+	done := make(chan Result, 1000)
+	item := &payload{text: text, done: done}
+	batch := make([]Append, 1000)
+	for i := range batch {
+		batch[i] = Append{Key: "app/big", Rule: rule, Item: item}
+	}
+	for range 1000 {
+		for bench.log.Append(batch) == ErrBusy {
+			time.Sleep(time.Millisecond)
+		}
+		for range batch {
+			if r := <-done; !r.Logged {
+				b.Fatalf("%+v", r)
+			}
+		}
+	}
+	bench.checkpoint()
+	return bench, rule, bench.position("app/big").Epoch
+}
+
+// replay is one client that missed 100 events, which begin at from.
+func (b *bench) replay(rule Rule, epoch string, from uint64) {
+	if p, reason := b.log.Recover("app/big", rule, epoch, from, 1_000_000); reason != ReasonOK {
+		b.t.Fatalf("from %d: %q at %+v", from, reason, p)
+	}
+}
+
+// BenchmarkReplay: the last 100 of 1,000,000 events are recovered, from the page
+// cache and from memory.
+func BenchmarkReplay(b *testing.B) {
+	bench, rule, epoch := replayed(b)
+	b.Run("cold", func(b *testing.B) {
+		bench.t = b
+		c := bench.log.shardOf("app/big").find("app/big")
+		for b.Loop() {
+			bench.log.store.ForgetBlocks()
+			c.mu.Lock()
+			c.keepLocked(nil)
+			c.mu.Unlock()
+			bench.replay(rule, epoch, 1_000_000-100)
+		}
+	})
+	b.Run("hot", func(b *testing.B) {
+		bench.t = b
+		b.ReportAllocs()
+		for b.Loop() {
+			bench.replay(rule, epoch, 1_000_000-100)
+			for at := uint64(1_000_000 - 99); at <= 1_000_000; {
+				block := bench.log.Hot("app/big", at)
+				if block == nil {
+					b.Fatalf("%d is not hot", at)
+				}
+				at = block.Last + 1
+			}
+		}
+	})
 }

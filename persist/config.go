@@ -62,7 +62,8 @@ type Config struct {
 	QueueEvents int
 	QueueBytes  int64
 	// UnsavedBytes bounds the events that are in journal and memory but not yet in a
-	// segment. Default 256 MiB. Beyond it events are handed out unlogged.
+	// segment. Default 256 MiB. Beyond three quarters of it Append answers ErrBusy
+	// while checkpoints work; beyond all of it events are handed out unlogged.
 	UnsavedBytes int64
 	// JournalBytes is the size of one journal part. Default 64 MiB; 64 KiB to 1 GiB.
 	JournalBytes int64

@@ -39,6 +39,7 @@ type Log struct {
 	meta            atomic.Pointer[meta]
 	queued          admission
 	durable         atomic.Int64 // durable events that were admitted and not handed out
+	durableWaiting  atomic.Int64 // how many there may be
 	unsaved         atomic.Int64 // bytes of the index
 	unsavedEvents   atomic.Int64
 	broken          atomic.Int64 // channels that have handed out unlogged events
@@ -73,6 +74,7 @@ func Open(cfg Config) (*Log, error) {
 	}
 	l.keys.fresh = map[string]keyValue{}
 	l.queued.maxEvents, l.queued.maxBytes = int64(cfg.QueueEvents), cfg.QueueBytes
+	l.SetDurableWaiting(cfg.DurableWaiting)
 	l.keeper.log = l
 	l.stats.init()
 	for i := range cfg.Shards {
@@ -136,13 +138,13 @@ func (l *Log) Append(events []Append) error {
 			l.stats.refused.Add(1)
 			return ErrDurableUnavailable
 		}
-		if l.durable.Add(durable) > int64(l.cfg.DurableWaiting) {
+		if l.durable.Add(durable) > l.durableWaiting.Load() {
 			l.durable.Add(-durable)
 			l.stats.refused.Add(1)
 			return ErrDurableUnavailable
 		}
 	}
-	if !l.queued.take(len(events), size) {
+	if l.overrun() || !l.queued.take(len(events), size) {
 		l.durable.Add(-durable)
 		l.stats.refused.Add(1)
 		return ErrBusy
@@ -156,6 +158,15 @@ func (l *Log) Append(events []Append) error {
 	}
 	return nil
 }
+
+// overrun tells whether events come faster than the checkpoints, which work, can
+// write them. Refusing some is better then than breaking channels.
+func (l *Log) overrun() bool {
+	return l.unsaved.Load() > l.cfg.UnsavedBytes/4*3 && !l.checkpointsFail.Load()
+}
+
+// SetDurableWaiting replaces Config.DurableWaiting. Events that wait already stay.
+func (l *Log) SetDurableWaiting(n int) { l.durableWaiting.Store(int64(n)) }
 
 const maxIdemKey = 256
 

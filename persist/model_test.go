@@ -10,7 +10,10 @@ import (
 
 // model knows what was published and handed out, and judges a log by it.
 type model struct {
-	t testing.TB
+	t     testing.TB
+	rule  Rule                        // with which it reads
+	known func(key, body string) bool // nil: what was submitted
+	at    func() int                  // nil, or the moment of an event's end
 
 	mu        sync.Mutex
 	submitted map[string]map[string]bool // key -> body
@@ -25,11 +28,11 @@ type given struct {
 	seq     uint64 // 0: without a seq
 	payload string
 	durable bool // acknowledged as durable
-	rule    Rule
+	at      int
 }
 
 func newModel(t testing.TB) *model {
-	return &model{t: t, submitted: map[string]map[string]bool{}, given: map[string][]given{}}
+	return &model{t: t, rule: standard, submitted: map[string]map[string]bool{}, given: map[string][]given{}}
 }
 
 // item makes an event known and returns the item that tells the model of its end.
@@ -43,10 +46,14 @@ func (m *model) item(a Append, body string, done func(Result)) Item {
 	return &text{body: body, done: func(r Result) {
 		if r.Err == nil {
 			m.mu.Lock()
-			m.given[a.Key] = append(m.given[a.Key], given{
+			g := given{
 				body: body, epoch: r.Epoch, start: r.Start, seq: r.Seq, payload: string(r.Payload),
-				durable: a.asksDurable(), rule: a.Rule,
-			})
+				durable: a.asksDurable(),
+			}
+			if m.at != nil {
+				g.at = m.at()
+			}
+			m.given[a.Key] = append(m.given[a.Key], g)
 			m.mu.Unlock()
 		}
 		done(r)
@@ -68,19 +75,18 @@ func (m *model) publish(b *bench, a Append, body string) {
 	}
 }
 
-// copy is the model as it is now.
-func (m *model) copy() *model {
+// until is the model as it was at a moment. What was submitted later is still known.
+func (m *model) until(at int) *model {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := newModel(m.t)
-	for k, v := range m.submitted {
-		c.submitted[k] = map[string]bool{}
-		for body := range v {
-			c.submitted[k][body] = true
+	c.rule, c.known, c.submitted = m.rule, m.known, m.submitted
+	for key, all := range m.given {
+		n := 0
+		for n < len(all) && all[n].at <= at {
+			n++
 		}
-	}
-	for k, v := range m.given {
-		c.given[k] = v[:len(v):len(v)]
+		c.given[key] = all[:n:n]
 	}
 	return c
 }
@@ -92,60 +98,97 @@ func (m *model) check(b *bench, what string) {
 	m.judge(b, what, false)
 }
 
-// checkDurable is check for a directory that may have lost what was not synced.
+// judge is check; damaged: events, durable ones too, may be gone, but not in silence.
 func (m *model) judge(b *bench, what string, damaged bool) {
 	m.t.Helper()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	fail := func(format string, args ...any) {
-		m.t.Helper()
-		m.t.Fatalf("%s: %s", what, fmt.Sprintf(format, args...))
+	for key := range m.submitted {
+		if fault := m.channel(b.log, key, damaged); fault != "" {
+			m.t.Fatalf("%s: %q: %s", what, key, fault)
+		}
 	}
-	for key, bodies := range m.submitted {
-		p, err := b.log.Load(key)
+}
+
+// channel returns what is wrong with one channel.
+func (m *model) channel(l *Log, key string, damaged bool) (fault string) {
+	p, err := l.Load(key)
+	if err != nil {
+		if damaged {
+			return ""
+		}
+		return fmt.Sprintf("load: %v", err)
+	}
+	kept := map[string]uint64{}
+	last := uint64(0)
+	l.History(key, m.rule, 0, false, "", 1_000_000, func(e Event) bool {
+		body, seq, ok := strings.Cut(string(e.Payload), "#")
+		switch _, twice := kept[body]; {
+		case !ok || !m.knows(key, body) || seq != fmt.Sprint(e.Seq):
+			fault = fmt.Sprintf("seq %d holds %q, which nobody published", e.Seq, e.Payload)
+		case twice || e.Seq <= last || e.Seq > p.Seq:
+			fault = fmt.Sprintf("%q at seq %d comes twice or out of order (head %+v)", body, e.Seq, p)
+		}
+		kept[body], last = e.Seq, e.Seq
+		return fault == ""
+	})
+	if fault != "" {
+		return fault
+	}
+	given := m.given[key]
+	for i, g := range given {
+		if g.seq == 0 {
+			continue
+		}
+		if seq, ok := kept[g.body]; g.durable && !damaged && (!ok || seq != g.seq) {
+			return fmt.Sprintf("durable %.40q, acknowledged with seq %d, is not in history (it has %d events, head %+v)", g.body, g.seq, len(kept), p)
+		}
+		// All clients of a short history, some of a long one, the last ones of any.
+		if i%(1+len(given)/50) == 0 || i > len(given)-5 {
+			if fault := m.client(l, key, g, given[i+1:]); fault != "" {
+				return fault
+			}
+		}
+	}
+	return ""
+}
+
+func (m *model) knows(key, body string) bool {
+	if m.known != nil {
+		return m.known(key, body)
+	}
+	return m.submitted[key][body]
+}
+
+// client is one that saw everything up to g, and would have seen missed.
+func (m *model) client(l *Log, key string, g given, missed []given) (fault string) {
+	now, reason := l.Recover(key, m.rule, g.epoch, g.seq, 1_000_000)
+	if reason == ReasonAhead && now.Epoch == g.epoch {
+		return fmt.Sprintf("a client at %s:%d is ahead of %+v", g.epoch, g.seq, now)
+	}
+	if reason != ReasonOK {
+		return ""
+	}
+	// Everything that was handed out after it must come now, and in this order.
+	var got []string
+	for at := g.seq + 1; at <= now.Seq; {
+		b, err := l.Block(key, at)
 		if err != nil {
-			fail("load %q: %v", key, err)
+			return fmt.Sprintf("a client at %s:%d was promised seq %d: %v", g.epoch, g.seq, at, err)
 		}
-		kept := map[string]uint64{}
-		last := uint64(0)
-		b.log.History(key, standard, 0, false, "", 1_000_000, func(e Event) bool {
-			body, seq, ok := strings.Cut(string(e.Payload), "#")
-			if !ok || !bodies[body] || seq != fmt.Sprint(e.Seq) {
-				fail("%q seq %d holds %q, which nobody published", key, e.Seq, e.Payload)
-			}
-			if _, twice := kept[body]; twice || e.Seq <= last || e.Seq > p.Seq {
-				fail("%q: %q at seq %d comes twice or out of order (head %+v)", key, body, e.Seq, p)
-			}
-			kept[body], last = e.Seq, e.Seq
-			return true
-		})
-		given := m.given[key]
-		for i, g := range given {
-			if seq, ok := kept[g.body]; g.durable && g.seq > 0 && !damaged && (!ok || seq != g.seq) {
-				fail("%q: durable %q, acknowledged with seq %d, is not in history %v (head %+v)", key, g.body, g.seq, kept, p)
-			}
-			if g.seq == 0 {
-				continue
-			}
-			now, reason := b.log.Recover(key, standard, g.epoch, g.seq, 1_000_000)
-			if reason == ReasonAhead && now.Epoch == g.epoch {
-				fail("%q: a client at %s:%d is ahead of %+v", key, g.epoch, g.seq, now)
-			}
-			if reason != ReasonOK {
-				continue
-			}
-			// Everything that was handed out after it must come now, and in this order.
-			got := b.read(key, g.seq, now.Seq)
-			at := 0
-			for _, later := range given[i+1:] {
-				want := later.payload
-				for at < len(got) && got[at] != want {
-					at++
-				}
-				if at == len(got) {
-					fail("%q: a client at %s:%d is told that it recovers and misses %+v; it gets %q", key, g.epoch, g.seq, later, got)
-				}
-			}
+		for ; at <= min(b.Last, now.Seq); at++ {
+			got = append(got, string(b.Payload(at)))
 		}
 	}
+	at := 0
+	for _, later := range missed {
+		for at < len(got) && got[at] != later.payload {
+			at++
+		}
+		if at == len(got) {
+			return fmt.Sprintf("a client at %s:%d is told that it recovers, and misses %.60q seq %d of %s; it gets %d events",
+				g.epoch, g.seq, later.payload, later.seq, later.epoch, len(got))
+		}
+	}
+	return ""
 }

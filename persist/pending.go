@@ -40,7 +40,7 @@ func (s *shard) settle() {
 		return
 	}
 	s.flight.Lock()
-	done := make([]waiter, 0, len(s.pending))
+	done := s.over[:0]
 	rest := s.pending[:0]
 	for i := range s.pending {
 		w := s.pending[i]
@@ -65,6 +65,8 @@ func (s *shard) settle() {
 		}
 		w.item.Done(w.result)
 	}
+	clear(done)
+	s.over = done
 }
 
 // reveal makes visible what a waiter stands for. flight is held.

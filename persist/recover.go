@@ -13,12 +13,6 @@ import (
 // the subscriber goes on at the position that is returned, and has lost continuity.
 // It may read the disk.
 func (l *Log) Recover(key string, rule Rule, epoch string, from uint64, max int) (Position, Reason) {
-	p, reason := l.recover(key, rule, epoch, from, max)
-	l.stats.recovered(reason, p.Seq-from)
-	return p, reason
-}
-
-func (l *Log) recover(key string, rule Rule, epoch string, from uint64, max int) (Position, Reason) {
 	c, err := l.shardOf(key).load(key)
 	if err != nil {
 		l.readFailed("head", err)

@@ -96,19 +96,12 @@ func (l *Log) begin(m meta, lost, ends, hard bool) meta {
 // group replays one group of the journal.
 func (r *restorer) group(_ uint64, group []byte) error {
 	r.groups++
-	for len(group) > 0 {
-		var rec record
-		rest, err := decodeRecord(&rec, group)
-		if err != nil {
-			r.broken = err
-			return nil
-		}
-		group = rest
-		if err := r.record(&rec); err != nil {
-			return err
-		}
+	err := eachRecord(group, r.record)
+	if errors.Is(err, ErrDamaged) {
+		r.broken = err
+		return nil
 	}
-	return nil
+	return err
 }
 
 func (r *restorer) record(rec *record) error {

@@ -29,6 +29,7 @@ type shard struct {
 	work    []Append // taken from the queue; worked up to done
 	done    int
 	pending []waiter   // events that wait for a sync, in order
+	over    []waiter   // scratch of settle
 	broken  []*channel // handed out events that are not in the log
 	g       group      // scratch of one group
 	number  uint64     // of the last group

@@ -16,10 +16,8 @@ type stats struct {
 	droppedFiles atomic.Uint64
 	droppedHeads atomic.Uint64
 	replayed     atomic.Uint64 // journal groups read at the start
-	replays      atomic.Uint64 // events given to those who recovered
 	resident     atomic.Int64
 	tailBytes    atomic.Int64
-	recoveries   [len(reasonLabels)]atomic.Uint64
 	errors       errorCounts
 	syncs        histogram // seconds of a journal sync
 	commits      histogram // seconds of a commit
@@ -36,28 +34,6 @@ func (s *stats) init() {
 	s.syncs.init(secondBounds[:])
 	s.commits.init(secondBounds[:])
 	s.groups.init(eventBounds[:])
-}
-
-// reasonLabels are the results of a recovery: the first two are successes.
-var reasonLabels = [...]string{
-	"replayed", "idle",
-	string(ReasonExpired), string(ReasonEpoch), string(ReasonAhead), string(ReasonTooMany), string(ReasonUnavailable), string(ReasonOff),
-}
-
-func (s *stats) recovered(reason Reason, events uint64) {
-	label := string(reason)
-	if reason == ReasonOK {
-		label = "idle"
-		if events > 0 {
-			label = "replayed"
-			s.replays.Add(events)
-		}
-	}
-	for i, known := range reasonLabels {
-		if known == label {
-			s.recoveries[i].Add(1)
-		}
-	}
 }
 
 func (s *stats) group(events int) { s.groups.observe(float64(events)) }

@@ -166,4 +166,7 @@ const (
 const separator = "\x1f"
 
 // logKey names a channel of an application in the log.
-func logKey(app *App, channel string) string { return app.id + separator + channel }
+func logKey(app *App, channel string) string { return LogKey(app.id, channel) }
+
+// LogKey is the name of an application's channel in the log.
+func LogKey(appID, channel string) string { return appID + separator + channel }

@@ -43,21 +43,8 @@ func (s *Shard) pollNews(st *stream) (news, known bool) {
 		}
 		c.at = at
 	}
-	if !s.sinceGiven(st) {
-		news = true
-	}
-	return news, true
-}
-
-// sinceGiven tells whether the client said where it stands; without that it asks
-// where the channels stand, and is told at once.
-func (s *Shard) sinceGiven(st *stream) bool {
-	for i := range st.channels {
-		if st.channels[i].req.replay != pusher.ReplayNone {
-			return true
-		}
-	}
-	return false
+	// Who does not say where it stands asks where the channels do, and is told at once.
+	return news || !st.since, true
 }
 
 // enterPoll makes the poll a member of its channels. What it has said of its
@@ -141,11 +128,7 @@ type pollAnswer struct {
 // touched by its loop meanwhile.
 func (a *pollAnswer) make(r *Router, st *stream) {
 	var rows []byte
-	a.same = true
-	given := false
-	for i := range st.channels {
-		given = given || st.channels[i].req.replay != pusher.ReplayNone
-	}
+	a.same = st.since
 	for i := range st.channels {
 		c := &st.channels[i]
 		if i > 0 {
@@ -154,7 +137,6 @@ func (a *pollAnswer) make(r *Router, st *stream) {
 		}
 		rows = a.channel(rows, r, st, c)
 	}
-	a.same = a.same && given
 	a.body = append(a.body, `{"next":"`...)
 	a.body = append(a.body, a.next...)
 	a.body = append(a.body, `","channels":[`...)

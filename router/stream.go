@@ -18,6 +18,7 @@ import (
 // Shard.refused, where it is written to.
 type stream struct {
 	poll     bool
+	since    bool   // the client said where it stands
 	keep     bool   // poll: the client may send another request on the connection
 	own      string // the session id; "" = none was needed
 	origin   string // to be allowed in the answer; "" = the request named none
@@ -87,6 +88,10 @@ func (s *Shard) OpenStream(now int64, up *frame.StreamRequest) (period int, even
 	return streamComment, true
 }
 
+// streamRetry is when a client that loses its stream may come back, in milliseconds:
+// each is told another time, since clients have no spread of their own.
+func streamRetry() int { return 1000 + rand.IntN(4001) }
+
 // resolve has the log asked for what memory cannot tell of the channels, and enters.
 func (s *Shard) resolve(slot uint32, x *session, st *stream) {
 	var ask []*request
@@ -137,7 +142,7 @@ func (s *Shard) enterStream(slot uint32, x *session, st *stream) {
 		s.stats.subscribes[typeOf(c.req.kind)][resultOK].Add(1)
 	}
 	if !st.poll {
-		s.sendRaw(slot, x, appendStreamHeader(nil, st.origin, 1000+rand.IntN(4001)))
+		s.sendRaw(slot, x, appendStreamHeader(nil, st.origin, streamRetry()))
 	}
 }
 

@@ -19,6 +19,8 @@ type doorRefusal struct {
 	knob          string // "" = no limit is concerned
 	retryAfter    int    // seconds; 0 = no such header
 	gone          bool   // 204: an event stream must not come back
+
+	passing frame.CloseReason // with a Code: it passes by itself, and this is its close
 }
 
 // codeRefusedChannel is the code of a channel that may not be subscribed to for a
@@ -38,18 +40,15 @@ func (no *doorRefusal) final(gone bool) *doorRefusal {
 
 // refusalOf is what a poll is answered when its connection is to end.
 func refusalOf(r frame.CloseReason) *doorRefusal {
-	switch {
-	case r.Code >= 4200:
-		no := doorRefuse(503, "draining", "this server is about to end: ask another one, or again in a second")
-		no.retryAfter = 1
-		return no
-	case r.Code >= 4100:
-		no := doorRefuse(503, r.Label, r.Text)
-		no.retryAfter = 1
-		return no
-	default:
+	if r.Code < 4100 {
 		return doorRefuse(403, r.Label, r.Text)
 	}
+	no := doorRefuse(503, r.Label, r.Text)
+	if r.Code >= 4200 {
+		no = doorRefuse(503, "draining", "this server is about to end: ask another one, or again in a second")
+	}
+	no.retryAfter, no.passing = 1, r
+	return no
 }
 
 // answerRefusal answers a request that is not served and ends it.
@@ -60,6 +59,14 @@ func (s *Shard) answerRefusal(slot uint32, st *stream, no *doorRefusal) {
 		out := appendStatus(nil, 204)
 		out = appendOrigin(out, st.origin)
 		s.conns.Send(slot, append(out, "Connection: close\r\n\r\n"...))
+		s.conns.Finish(slot, false)
+		return
+	}
+	if !st.poll && no.passing.Code != 0 {
+		// Any status but 200 ends an EventSource for good; a stream that ends does not.
+		out := appendStreamHeader(nil, st.origin, streamRetry())
+		text := pusher.AppendError(nil, int(no.passing.Code), no.passing.Text)
+		s.conns.Send(slot, frame.AppendEventStream(out, text))
 		s.conns.Finish(slot, false)
 		return
 	}
@@ -131,9 +138,7 @@ func appendBody(dst []byte, keep bool, body []byte) []byte {
 	return append(dst, body...)
 }
 
-// appendStreamHeader begins an event stream. retry is when a client that lost it may
-// come back, in milliseconds: each is told another time, since clients have no
-// spread of their own.
+// appendStreamHeader begins an event stream.
 func appendStreamHeader(dst []byte, origin string, retry int) []byte {
 	dst = appendStatus(dst, 200)
 	dst = appendOrigin(dst, origin)

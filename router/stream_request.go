@@ -106,8 +106,8 @@ func (s *Shard) streamApp(up *frame.StreamRequest, key []byte, st *stream) (*App
 	if limit := int64(conf.MaxConnections); limit > 0 && n > limit {
 		app.connections.Add(-1)
 		s.stats.failures.limited[scopeConnections].Add(1)
-		no := doorRefuse(503, "over_capacity", "connections: "+strconv.FormatInt(n, 10)+", limit "+strconv.FormatInt(limit, 10)+" (apps.max_connections)")
-		no.limit, no.actual, no.knob, no.retryAfter = limit, n, "apps.max_connections", 1
+		no := refusalOf(frame.OverCapacity.With("connections: " + strconv.FormatInt(n, 10) + ", limit " + strconv.FormatInt(limit, 10) + " (apps.max_connections)"))
+		no.limit, no.actual, no.knob = limit, n, "apps.max_connections"
 		return nil, no
 	}
 	return app, nil
@@ -144,6 +144,7 @@ func (s *Shard) readChannels(app *App, st *stream, q *doorQuery) *doorRefusal {
 	if q.auths != nil && len(q.auths) != len(q.channels) || q.datas != nil && len(q.datas) != len(q.channels) {
 		return doorRefuse(400, "missing_field", "auth and channel_data stand once for each channel, in the order of the channels, or not at all")
 	}
+	st.since = q.hasSince
 	since, ok := splitSince(q, len(q.channels))
 	for i, name := range q.channels {
 		c := streamChannel{req: request{app: app, name: name, kind: pusher.KindOf(name), rule: s.r.rule(app, name)}}

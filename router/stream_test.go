@@ -210,6 +210,20 @@ func TestPrivateEventStream(t *testing.T) {
 		}
 	}
 
+	t.Log("what passes by itself ends a stream, not its client")
+	full := newEdge(t, 1, withLog(newMemLog()), withApp(func(a *AppConfig) { a.MaxConnections = 1 }))
+	full.get(0, "/app/app-key/sse?channel=a").wantHead()
+	f := full.get(0, "/app/app-key/sse?channel=a")
+	f.wantHead()
+	f.wantSent(block("", `{"event":"pusher:error","data":{"code":4100,"message":"connections: 2, limit 1 (apps.max_connections)"}}`))
+	if !f.finished || f.keep {
+		t.Error("the stream goes on")
+	}
+	if raw := full.get(0, "/app/app-key/poll?channel=a").takeRaw(); !strings.HasPrefix(raw, "HTTP/1.1 503 ") || !strings.Contains(raw, "Retry-After: 1\r\n") {
+		t.Errorf("%q", raw)
+	}
+	full.checkEmpty()
+
 	t.Log("a stream that comes back to what is gone must not come again")
 	c := e.get(0, "/app/other/sse?channel=a", lastEventID("lifelife1:2"))
 	if raw := c.takeRaw(); !strings.HasPrefix(raw, "HTTP/1.1 204 No Content\r\n") || c.keep {
@@ -276,6 +290,21 @@ func TestPoll(t *testing.T) {
 	p.loop.s.Ping(p.slot)
 	e.pump()
 	p.wantAnswer("200", "lifelife1:5", `{"next":"lifelife1:5","channels":[{"channel":"a","recovered":true,"replayed":0,"more":false,"events":[]}]}`)
+
+	t.Log("a channel without history has no position, and is waited for all the same")
+	none2 := newEdge(t, 1, withLog(log, HistoryRule{"off-*", Rule{}}, HistoryRule{"*", Rule{Events: 10, Age: time.Hour, Bytes: 1 << 20, Replay: true}}))
+	none2.get(0, "/app/app-key/poll?channel=off-a&wait=3").wantAnswer("200", "-", `{"next":"-","channels":[{"channel":"off-a","replayed":0,"more":false,"events":[]}]}`)
+	o := none2.get(0, "/app/app-key/poll?channel=off-a&since=-&wait=3")
+	o.wantSent("")
+	none2.publish("off-a", "e", "1")
+	o.wantAnswer("200", "-", `{"next":"-","channels":[{"channel":"off-a","replayed":1,"more":false,"events":[{"event":"e","channel":"off-a","data":"1"}]}]}`)
+	o = none2.get(0, "/app/app-key/poll?channel=off-a&since=-&wait=3", ifNoneMatch(`"-"`))
+	o.loop.s.Ping(o.slot)
+	none2.pump()
+	o.wantAnswer("304", "-", "")
+	none2.get(0, "/app/app-key/poll?channel=off-a&since=lifelife1:1&wait=3").wantAnswer("200", "-",
+		`{"next":"-","channels":[{"channel":"off-a","recovered":false,"reason":"off","events":[]}]}`)
+	none2.checkEmpty()
 
 	t.Log("a client that leaves while it waits leaves nothing behind")
 	e.get(1, wait).drop()

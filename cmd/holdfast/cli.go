@@ -21,6 +21,7 @@ type commandLine struct {
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 	Doctor      doctorCommand      `cmd:"" help:"Check this host for a number of connections: kernel settings, limits, memory."`
 	Publish     publishCommand     `cmd:"" help:"Publish one event over the HTTP API of a running server."`
+	Log         logCommand         `cmd:"" help:"Look at the replay log of a server that is stopped."`
 	Tail        tailCommand        `cmd:"" help:"Subscribe to channels and print each event as a line of JSON."`
 }
 

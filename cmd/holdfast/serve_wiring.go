@@ -51,6 +51,7 @@ type runtimeDeps struct {
 type edge struct {
 	// Immutable after newRuntime.
 	log    *slog.Logger
+	nofile uint64 // RLIMIT_NOFILE as raised
 	slots  uint64 // descriptor numbers that the tables are made for
 	net    *netio.Server
 	replay *persist.Log // nil = off
@@ -78,7 +79,7 @@ func newRuntime(d runtimeDeps) (Runtime, error) {
 		// Not fatal: the table then grows under load, in steps that stall every thread.
 		d.Log.Warn("descriptor table not grown at start", "err", err)
 	}
-	e := &edge{log: d.Log, slots: slots}
+	e := &edge{log: d.Log, nofile: limit, slots: slots}
 	e.applyMemory(d.Config)
 	e.sessions.Store(sessionIDs(d.Config))
 	if e.replay, err = openLog(d.Config, d.Log); err != nil {
@@ -126,7 +127,7 @@ func (e *edge) build(d runtimeDeps) (err error) {
 	if e.api, err = api.New(apiCfg, e.router, time.Now); err != nil {
 		return err
 	}
-	return e.register(d.Registry, e.slots)
+	return e.register(d.Registry)
 }
 
 // sessionIDs are those of every node that serves the same applications.
@@ -139,9 +140,9 @@ func sessionIDs(c *config.Config) *auth.SessionIDs {
 }
 
 // register puts every room's metrics on the admin listener.
-func (e *edge) register(registry *prometheus.Registry, nofile uint64) error {
+func (e *edge) register(registry *prometheus.Registry) error {
 	kernel, err := tuning.NewKernelCollector(tuning.KernelSources{
-		ReadFile: os.ReadFile, DescriptorLimit: nofile, Sockets: e.net.Sockets,
+		ReadFile: os.ReadFile, DescriptorLimit: e.nofile, Sockets: e.net.Sockets,
 	})
 	if err != nil {
 		return fmt.Errorf("kernel metrics: %w", err)
@@ -176,6 +177,9 @@ func (e *edge) Reload(c *config.Config) error {
 	}
 	if err := e.api.SetLimits(apiLimits(c)); err != nil {
 		return err
+	}
+	if e.replay != nil {
+		e.replay.SetDurableWaiting(c.Limits.DurableWaiting)
 	}
 	e.sessions.Store(sessionIDs(c))
 	e.api.SetSessionIDs(e.sessions.Load())

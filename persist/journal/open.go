@@ -8,8 +8,11 @@ import (
 
 // reader reads the parts that former processes left.
 type reader struct {
-	cfg    Config
-	replay func(part uint64, group []byte) error
+	cfg      Config
+	replay   func(part uint64, group []byte) error
+	readOnly bool // nothing on disk is changed
+
+	parts []PartReport
 
 	old    []oldPart
 	damage []Damage
@@ -37,6 +40,7 @@ func (r *reader) run() error {
 	for i, n := range numbers {
 		if i > 0 && n != numbers[i-1]+1 {
 			r.damage = append(r.damage, Damage{Part: n - 1, Err: errMissing})
+			r.parts = append(r.parts, PartReport{Name: partName(n - 1), Err: errMissing})
 		}
 		current := ahead
 		if current == nil {
@@ -68,7 +72,7 @@ func (r *reader) list() ([]uint64, error) {
 	for _, name := range names {
 		if n, ok := parsePart(name); ok {
 			numbers = append(numbers, n)
-		} else if strings.HasSuffix(name, asideSuffix) {
+		} else if strings.HasSuffix(name, asideSuffix) && !r.readOnly {
 			if err := r.cfg.FS.Remove(filepath.Join(r.cfg.Dir, name)); err != nil {
 				return nil, err
 			}
@@ -94,6 +98,8 @@ func (r *reader) load(n uint64) (*partHead, error) {
 // part replays one part.
 func (r *reader) part(p, ahead *partHead, last bool) error {
 	r.end = 0
+	r.parts = append(r.parts, PartReport{Name: partName(p.part), Bytes: int64(len(p.bytes))})
+	report := &r.parts[len(r.parts)-1]
 	if p.err != nil {
 		r.set(p.part, p.err)
 		return nil
@@ -110,19 +116,23 @@ func (r *reader) part(p, ahead *partHead, last bool) error {
 		short = int64(len(b)) < ahead.previous
 		b = b[:min(int64(len(b)), max(ahead.previous, headerLen))]
 	}
-	end, damage, err := scan(b, p.part, how, func(group []byte) error { return r.replay(p.part, group) })
+	end, damage, err := scan(b, p.part, how, func(group []byte) error {
+		report.Groups++
+		return r.replay(p.part, group)
+	})
 	if err != nil {
 		return fmt.Errorf("replay part %x: %w", p.part, err)
 	}
 	if damage == nil && short {
 		damage = errShort
 	}
+	report.Counted = end
 	r.end = end
 	if damage != nil {
 		r.end = int64(len(b)) // the bad bytes count, so that the next start finds them too
 	}
 	r.set(p.part, damage)
-	if last {
+	if last && !r.readOnly {
 		return r.settle(p.part)
 	}
 	return nil
@@ -132,6 +142,7 @@ func (r *reader) part(p, ahead *partHead, last bool) error {
 func (r *reader) set(part uint64, damage error) {
 	r.old = append(r.old, oldPart{part: part, damaged: damage != nil})
 	if damage != nil {
+		r.parts[len(r.parts)-1].Err = damage
 		r.damage = append(r.damage, Damage{Part: part, Err: fmt.Errorf("%s: %w", partName(part), damage)})
 	}
 }
@@ -145,4 +156,23 @@ func (r *reader) settle(part uint64) error {
 	}
 	defer f.Close()
 	return f.Sync()
+}
+
+// PartReport is what Inspect found in a part.
+type PartReport struct {
+	Name    string
+	Bytes   int64
+	Counted int64 // bytes up to the end of the last group that counts
+	Groups  int
+	Err     error // nil = no group is missing
+}
+
+// Inspect reads the journal in dir as Open would, and changes nothing. Nobody may
+// have it open.
+func Inspect(dir string, sameBoot bool, visit func(part uint64, group []byte) error) ([]PartReport, error) {
+	r := reader{cfg: Config{Dir: dir, FS: OS(), SameBoot: sameBoot}, replay: visit, readOnly: true}
+	if err := r.run(); err != nil {
+		return nil, fmt.Errorf("inspect journal: %w", err)
+	}
+	return r.parts, nil
 }

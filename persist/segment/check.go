@@ -22,7 +22,7 @@ type Report struct {
 type FileReport struct {
 	Name     string
 	Class    Class  // of a segment
-	Bytes    int64  // length of the file
+	Bytes    int64  // of its pages in use
 	Records  uint64 // of a segment
 	Channels uint64
 	Holes    uint64 // missing seqs between two of a channel; a rule that changed makes some
@@ -92,7 +92,7 @@ func lockDir(dir string) (unlock func(), err error) {
 }
 
 func (r *Report) checkHeads(path string) FileReport {
-	f := FileReport{Name: filepath.Base(path), Bytes: fileSize(path)}
+	f := FileReport{Name: filepath.Base(path), Bytes: bytesInUse(path)}
 	h := headsFile{path: path}
 	keys := 0
 	f.Err = walkFile(path, func(bucket, k, v []byte) error {
@@ -112,7 +112,7 @@ func (r *Report) checkHeads(path string) FileReport {
 }
 
 func checkSegment(path string, class Class, number uint64) FileReport {
-	f := FileReport{Name: filepath.Base(path), Class: class, Bytes: fileSize(path)}
+	f := FileReport{Name: filepath.Base(path), Class: class, Bytes: bytesInUse(path)}
 	var s summary
 	var foot *footer
 	var r Record

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -76,6 +77,8 @@ type child struct {
 	*Store
 	cfg   Config
 	acked uint64
+
+	mu    sync.Mutex
 	files map[string]*os.File // opened last, by prefix of the name
 	armed string              // prefix of the next file whose opening arms the fault
 	bad   uintptr             // descriptor whose calls fail
@@ -101,6 +104,8 @@ func (f fault) run(dir string) {
 		if err != nil {
 			return nil, err
 		}
+		c.mu.Lock() // Open opens several files at a time
+		defer c.mu.Unlock()
 		file = c.fresh(file)
 		for _, prefix := range []string{"seg-", HeadsFile} {
 			if strings.HasPrefix(filepath.Base(name), prefix) {

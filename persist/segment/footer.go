@@ -8,7 +8,7 @@ import (
 // summary tells what a segment file holds, so that most reads need not touch it.
 type summary struct {
 	records  uint64
-	firstMS  int64  // least and greatest time of a record
+	firstMS  int64 // least and greatest time of a record
 	lastMS   int64
 	firstKey string // least and greatest channel
 	lastKey  string

@@ -52,6 +52,8 @@ type headsFile struct {
 	set hashSet
 
 	keyCount atomic.Int64 // idempotency keys; changed by the writer
+
+	turn atomic.Uint64 // counts the files that took this name; changed by the writer
 }
 
 // openHeads opens heads.db after a walk over all of it, or makes it. wasClean: the
@@ -83,9 +85,9 @@ func openHeads(cfg *Config, seed uint64) (h *headsFile, wasClean bool, err error
 		return nil, false, err
 	}
 	if err != nil {
-		// On a full disk the mark stays. The run may end uncleanly with it, so it
-		// counts as unclean from now on.
-		wasClean = false
+		// On a full disk the mark stays, and the next run may take this one for clean.
+		// Nothing here relies on it: heads.db is walked at every Open, a segment has a
+		// footer or is walked.
 		cfg.Logger("warn", "disk is full: heads.db cannot be written", "err", err)
 	}
 	return h, wasClean, nil
@@ -106,6 +108,7 @@ func (h *headsFile) create() error {
 	h.mu.Lock()
 	h.file = f
 	h.mu.Unlock()
+	h.turn.Add(1)
 	h.set.clear()
 	h.keyCount.Store(0)
 	h.broken = false
@@ -318,6 +321,7 @@ func (h *headsFile) putKeys(tx *bbolt.Tx, b *Batch) (change int, err error) {
 	if keys == nil || times == nil {
 		return 0, damaged(h.path, "no bucket of keys")
 	}
+	times.FillPercent = fillRuns // they come in ascending order
 	for i := range b.Keys {
 		k := &b.Keys[i]
 		if former := keys.Get(k.ID); former != nil {
@@ -416,13 +420,14 @@ func (h *headsFile) renew() error {
 	former := h.file
 	h.file = f
 	h.mu.Unlock()
+	h.turn.Add(1)
 	h.keyCount.Store(check.keyCount.Load())
 	former.abandon()
 	if err := syncDir(&h.cfg.Hooks, h.cfg.Dir); err != nil {
 		return err
 	}
 	h.broken = false
-	h.cfg.Logger("warn", "heads.db was copied after a failed write", "bytes", fileSize(h.path))
+	h.cfg.Logger("warn", "heads.db was copied after a failed write", "bytes", bytesInUse(h.path))
 	return nil
 }
 
@@ -465,12 +470,4 @@ func (h *headsFile) close(clean bool) error {
 	err = errors.Join(err, h.file.close())
 	h.file = nil
 	return err
-}
-
-func fileSize(path string) int64 {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0
-	}
-	return info.Size()
 }

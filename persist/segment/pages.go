@@ -379,26 +379,39 @@ func (p *pageFile) walkBucket(name, value []byte, depth int) error {
 	return p.walkLeaf(name, 0, inline, nil, nil, depth+1)
 }
 
-// walkFile checks the structure of a bbolt file and visits its values; without
-// visit it looks at the branches only.
-func walkFile(path string, visit func(bucket, k, v []byte) error) error {
-	f, err := os.Open(path)
+// withPages runs f on a file whose meta pages are sound. What is wrong is ErrDamaged,
+// but for a file that cannot be opened.
+func withPages(path string, f func(*pageFile) error) error {
+	file, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("segment: %w", err)
 	}
-	defer f.Close()
-	info, err := f.Stat()
+	defer file.Close()
+	info, err := file.Stat()
 	if err != nil {
 		return fmt.Errorf("segment: %w", err)
 	}
-	pages, err := openPages(f, info.Size())
-	if err == nil && visit != nil {
-		err = pages.walk(visit)
-	} else if err == nil {
-		err = pages.walkBranches()
+	pages, err := openPages(file, info.Size())
+	if err == nil {
+		err = f(pages)
 	}
 	if err != nil {
 		return damaged(path, "%v", err)
 	}
 	return nil
+}
+
+// walkFile checks the structure of a bbolt file and visits its values.
+func walkFile(path string, visit func(bucket, k, v []byte) error) error {
+	return withPages(path, func(p *pageFile) error { return p.walk(visit) })
+}
+
+// bytesInUse is 0 for a file whose meta pages are damaged. A file is longer than
+// what is in use: bbolt makes it grow in steps.
+func bytesInUse(path string) (n int64) {
+	_ = withPages(path, func(p *pageFile) error {
+		n = int64(p.high) * p.page
+		return nil
+	})
+	return n
 }

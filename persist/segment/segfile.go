@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -230,7 +229,7 @@ func (s *segmentFile) view(fn func(*bbolt.Bucket) error) error {
 	}
 	// Two readers may walk at once; that is rare and harmless.
 	if !s.trusted.Load() {
-		if err := walkFile(s.file.path, nil); err != nil {
+		if err := withPages(s.file.path, (*pageFile).walkBranches); err != nil {
 			return err
 		}
 		s.trusted.Store(true)
@@ -260,7 +259,7 @@ func (s *segmentFile) close() error {
 // its footer now.
 func openSegment(cfg *Config, class Class, number, seed uint64, change bool) (*segmentFile, error) {
 	path := filepath.Join(cfg.Dir, segmentName(class, number))
-	if err := checkMeta(path); err != nil {
+	if err := withPages(path, func(*pageFile) error { return nil }); err != nil {
 		return nil, err
 	}
 	f, err := openBolt(path, &cfg.Hooks, 0, 0, true)
@@ -289,23 +288,6 @@ func openSegment(cfg *Config, class Class, number, seed uint64, change bool) (*s
 	s.extent.Store(&s.sum)
 	s.measure()
 	return s, nil
-}
-
-// checkMeta looks at the meta pages only.
-func checkMeta(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("segment: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("segment: %w", err)
-	}
-	if _, err := openPages(f, info.Size()); err != nil {
-		return damaged(path, "%v", err)
-	}
-	return nil
 }
 
 // readFooter returns nil when there is none.

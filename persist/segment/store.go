@@ -203,36 +203,41 @@ func (s *Store) MayHaveHead(key string) bool {
 
 // Head reads the channel's head.
 func (s *Store) Head(key string) (Head, bool, error) {
+	turn := s.heads.turn.Load()
 	h, ok, err := s.heads.head(key)
-	return h, ok, s.judgeHeads(err)
+	return h, ok, s.judgeHeads(turn, err)
 }
 
 // Lookup reads an idempotency key.
 func (s *Store) Lookup(id []byte) (Key, bool, error) {
+	turn := s.heads.turn.Load()
 	k, ok, err := s.heads.lookup(id)
-	return k, ok, s.judgeHeads(err)
+	return k, ok, s.judgeHeads(turn, err)
 }
 
 // Meta reads a named value.
 func (s *Store) Meta(name string) ([]byte, bool, error) {
+	turn := s.heads.turn.Load()
 	v, ok, err := s.heads.meta(name)
-	return v, ok, s.judgeHeads(err)
+	return v, ok, s.judgeHeads(turn, err)
 }
 
 // OldHeads looks at up to scan heads in the order of their keys, beginning behind
 // after, and returns the channels whose last event is older than beforeMS. next is
 // where to go on; "" = all were seen.
 func (s *Store) OldHeads(after string, beforeMS int64, scan int) (old []string, next string, err error) {
+	turn := s.heads.turn.Load()
 	old, next, err = s.heads.old(after, beforeMS, scan)
-	return old, next, s.judgeHeads(err)
+	return old, next, s.judgeHeads(turn, err)
 }
 
-// judgeHeads replaces heads.db when a reader met damage in it.
-func (s *Store) judgeHeads(err error) error {
-	if errors.Is(err, ErrDamaged) {
+// judgeHeads replaces heads.db when a reader met damage in it, once: a reader whose
+// error came from a file that was replaced meanwhile (turn) changes nothing.
+func (s *Store) judgeHeads(turn uint64, err error) error {
+	if errors.Is(err, ErrDamaged) && !s.readOnly {
 		s.write.Lock()
 		defer s.write.Unlock()
-		if !s.closed {
+		if !s.closed && s.heads.turn.Load() == turn {
 			s.loseHeads(err)
 		}
 	}

@@ -188,10 +188,15 @@ func TestRetainUnlinksWholeFiles(t *testing.T) {
 func TestRetainKeepsTheDiskBound(t *testing.T) {
 	d := newDesk(t, func(c *Config) { c.DiskBytes = 16 << 20 })
 	big := strings.Repeat("p", 8<<10)
+	var b Batch
 	for seq := uint64(1); seq <= 4000; seq++ {
 		r := d.record("a", seq, 3)
 		r.Payload = []byte(big)
-		d.Put(&Batch{Records: []Record{r}})
+		b.Records = append(b.Records, r)
+		if seq%20 == 0 {
+			d.Put(&b)
+			b.Records = nil
+		}
 		if seq%100 == 0 {
 			d.clock.Advance(time.Second)
 			if _, err := d.Retain(d.clock.Now()); err != nil {

@@ -29,39 +29,57 @@ type Response struct {
 // string, and "" sends none.
 func (e *Edge) Call(method, path string, query url.Values, body any) Response {
 	e.t.Helper()
-	text, ok := body.(string)
-	if !ok && body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			e.t.Fatal(err)
-		}
-		text = string(b)
+	r, err := e.Ask(http.DefaultClient, method, path, query, body)
+	if err != nil {
+		e.t.Fatal(err)
 	}
-	full := "/apps/" + AppID + path
-	signed := Sign(AppKey, AppSecret, method, full, query, text, time.Now())
-	return e.Request(method, full+"?"+signed.Encode(), text)
+	return r
 }
 
 // Request makes a request as given.
 func (e *Edge) Request(method, target, body string) Response {
 	e.t.Helper()
+	r, err := e.request(http.DefaultClient, method, target, body)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return r
+}
+
+// Ask is Call for whoever expects that the server may be away: it may be called by
+// any goroutine, and returns the error.
+func (e *Edge) Ask(client *http.Client, method, path string, query url.Values, body any) (Response, error) {
+	text, ok := body.(string)
+	if !ok && body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return Response{}, err
+		}
+		text = string(b)
+	}
+	full := "/apps/" + AppID + path
+	signed := Sign(AppKey, AppSecret, method, full, query, text, time.Now())
+	return e.request(client, method, full+"?"+signed.Encode(), text)
+}
+
+func (e *Edge) request(client *http.Client, method, target, body string) (Response, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+e.Addr+target, strings.NewReader(body))
 	if err != nil {
-		e.t.Fatal(err)
+		return Response{}, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
-		e.t.Fatal(err)
+		return Response{}, err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
-		e.t.Fatal(err)
+		return Response{}, err
 	}
-	return Response{Status: resp.StatusCode, Header: resp.Header, Body: string(bytes.TrimSpace(b))}
+	return Response{Status: resp.StatusCode, Header: resp.Header, Body: string(bytes.TrimSpace(b))}, nil
 }
 
 // Publish publishes one event and expects it to be taken.

@@ -14,6 +14,9 @@ import (
 // sets it for the tests' child processes.
 const binEnv = "HFTEST_BIN"
 
+// Program is the path of the program under test.
+func Program() string { return os.Getenv(binEnv) }
+
 // Main builds the program, runs the tests of a package and removes the program
 // again. TestMain calls it: os.Exit(hftest.Main(m)).
 //

@@ -30,6 +30,8 @@ type DialOptions struct {
 	Header http.Header // added to the request: Origin, for example
 }
 
+const defaultTarget = "/app/" + AppKey + "?protocol=7&client=hftest&version=1.0"
+
 // Conn is a WebSocket client of the Pusher protocol. Pings of both layers are
 // answered by themselves; everything else is kept for the next Want.
 type Conn struct {
@@ -38,6 +40,7 @@ type Conn struct {
 	t        testing.TB
 	nc       net.Conn
 	r        *bufio.Reader
+	patience time.Duration
 }
 
 // Dial connects and waits for pusher:connection_established.
@@ -60,20 +63,27 @@ func (e *Edge) Dial() *Conn {
 func (e *Edge) DialRaw(o DialOptions) *Conn {
 	e.t.Helper()
 	if o.Target == "" {
-		o.Target = "/app/" + AppKey + "?protocol=7&client=hftest&version=1.0"
+		o.Target = defaultTarget
 	}
 	nc, err := net.DialTimeout("tcp", e.Addr, Patience)
 	if err != nil {
 		e.t.Fatal(err)
 	}
 	e.t.Cleanup(func() { nc.Close() })
-	c := &Conn{t: e.t, nc: nc, r: bufio.NewReader(nc)}
+	c := &Conn{t: e.t, nc: nc, r: bufio.NewReader(nc), patience: Patience}
 	c.handshake(e.Addr, o)
 	return c
 }
 
 func (c *Conn) handshake(host string, o DialOptions) {
 	c.t.Helper()
+	if err := c.upgrade(host, o); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// upgrade is the handshake; o.Target is set.
+func (c *Conn) upgrade(host string, o DialOptions) error {
 	nonce := make([]byte, 16)
 	_, _ = rand.Read(nonce) // never fails
 	key := base64.StdEncoding.EncodeToString(nonce)
@@ -88,21 +98,22 @@ func (c *Conn) handshake(host string, o DialOptions) {
 	head.WriteString("\r\n")
 	c.deadline()
 	if _, err := io.WriteString(c.nc, head.String()); err != nil {
-		c.t.Fatal(err)
+		return err
 	}
 	resp, err := http.ReadResponse(c.r, nil)
 	if err != nil {
-		c.t.Fatalf("handshake: %v", err)
+		return fmt.Errorf("handshake: %w", err)
 	}
 	// RFC 6455 section 4.2.2: the key and this identifier, hashed.
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	if accept := base64.StdEncoding.EncodeToString(sum[:]); resp.StatusCode != http.StatusSwitchingProtocols ||
 		resp.Header.Get("Sec-Websocket-Accept") != accept {
-		c.t.Fatalf("handshake: %s, %v", resp.Status, resp.Header)
+		return fmt.Errorf("handshake: %s, %v", resp.Status, resp.Header)
 	}
+	return nil
 }
 
-func (c *Conn) deadline() { _ = c.nc.SetDeadline(time.Now().Add(Patience)) }
+func (c *Conn) deadline() { _ = c.nc.SetDeadline(time.Now().Add(c.patience)) }
 
 // Subscribe joins a channel, signing for the kinds that need it, and waits for
 // success. A presence channel is joined as the user "1".
@@ -113,7 +124,7 @@ func (c *Conn) Subscribe(channel string) Event {
 	}
 	data := map[string]string{"channel": channel, "auth": ""}
 	if strings.HasPrefix(channel, "private-") {
-		data["auth"] = AppKey + ":" + hmacHex(AppSecret, c.SocketID+":"+channel)
+		data["auth"] = c.Auth(channel)
 	}
 	c.Send("pusher:subscribe", "", data)
 	return c.wantSuccess(channel)

@@ -3,6 +3,7 @@ package hftest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -35,6 +36,8 @@ type Options struct {
 	Flags []string
 	// Env is added to an environment without HOLDFAST_ and REVERB_ variables.
 	Env []string
+	// DataDir is the data directory; "" is one of the test's own.
+	DataDir string
 }
 
 // Edge is one running `holdfast serve`.
@@ -72,15 +75,33 @@ func Start(t testing.TB, opts Options) *Edge {
 // Run starts the process, after Stop or Kill on the same ports again.
 func (e *Edge) Run() {
 	e.t.Helper()
+	if err := e.TryRun(); err != nil {
+		e.t.Fatalf("%v\n%s", err, e.Log())
+	}
+}
+
+// TryRun is Run for a start that may fail. before is a command that runs the
+// program, strace with its arguments for example; it must become the program and not
+// its parent.
+func (e *Edge) TryRun(before ...string) error {
+	e.t.Helper()
+	e.Launch(before...)
+	return e.waitUp()
+}
+
+// Launch is TryRun without waiting until the server answers.
+func (e *Edge) Launch(before ...string) {
+	e.t.Helper()
 	bin := os.Getenv(binEnv)
 	if bin == "" {
 		e.t.Fatal("the program is not built: TestMain must call hftest.Main")
 	}
-	args := []string{"serve", "--listen", e.Addr, "--admin-listen", e.AdminAddr, "--data-dir", filepath.Join(e.dir, "data")}
+	args := append(before, bin, "serve", "--listen", e.Addr, "--admin-listen", e.AdminAddr, "--data-dir", e.DataDir())
 	if e.opts.Config != "" {
 		args = append(args, "--config", e.writeConfig())
 	}
-	e.cmd = exec.Command(bin, append(args, e.opts.Flags...)...)
+	args = append(args, e.opts.Flags...)
+	e.cmd = exec.Command(args[0], args[1:]...)
 	e.cmd.Dir = e.dir
 	e.cmd.Env = append(cleanEnv(), e.opts.Env...)
 	e.cmd.Stdout, e.cmd.Stderr = &e.log, &e.log
@@ -91,11 +112,17 @@ func (e *Edge) Run() {
 	}
 	e.exit = make(chan error, 1)
 	go func(cmd *exec.Cmd, exit chan<- error) { exit <- cmd.Wait() }(e.cmd, e.exit)
-	e.waitUp()
 }
 
-func (e *Edge) waitUp() {
-	e.t.Helper()
+// DataDir is where the server keeps its data.
+func (e *Edge) DataDir() string {
+	if e.opts.DataDir != "" {
+		return e.opts.DataDir
+	}
+	return filepath.Join(e.dir, "data")
+}
+
+func (e *Edge) waitUp() error {
 	deadline := time.Now().Add(Patience)
 	for {
 		resp, err := http.Get("http://" + e.Addr + "/up")
@@ -103,18 +130,18 @@ func (e *Edge) waitUp() {
 			io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				return
+				return nil
 			}
 			err = errors.New(resp.Status)
 		}
 		select {
 		case exit := <-e.exit:
 			e.cmd = nil
-			e.t.Fatalf("the server ended at its start: %v\n%s", exit, e.Log())
+			return fmt.Errorf("the server ended at its start: %w", exit)
 		case <-time.After(5 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			e.t.Fatalf("the server is not up: %v\n%s", err, e.Log())
+			return fmt.Errorf("the server is not up: %w", err)
 		}
 	}
 }

@@ -41,6 +41,12 @@ export class Backend {
     return id;
   }
 
+  // authorize signs for a channel.
+  authorize(socketId, channel, user) {
+    const member = channel.startsWith('presence-') && { user_id: user, user_info: { name: user.toUpperCase() } };
+    return this.sdk.authorizeChannel(socketId, channel, member || undefined);
+  }
+
   async #answer(req, res) {
     let body = '';
     for await (const chunk of req) {
@@ -58,8 +64,7 @@ export class Backend {
     } else if (channel.includes('forbidden')) {
       res.writeHead(403).end('{}');
     } else {
-      const member = channel.startsWith('presence-') && { user_id: user, user_info: { name: user.toUpperCase() } };
-      const answer = this.sdk.authorizeChannel(socketId, channel, member || undefined);
+      const answer = this.authorize(socketId, channel, user);
       if (channel.includes('forged')) {
         answer.auth = `${this.app.key}:${'0'.repeat(64)}`;
       }
@@ -91,12 +96,12 @@ export function sdkFor(server, app, options = {}) {
 
 // stage gives the suite it is called in a server and a backend of its own; they
 // are there once the first test runs, and end with the suite.
-export function stage(app = APP) {
+export function stage(app = APP, options = {}) {
   const edge = {};
   const ends = [];
   const t = { after: (end) => ends.unshift(end) };
   before(async () => {
-    edge.server = await Server.start(t);
+    edge.server = await Server.start(t, options);
     edge.backend = await Backend.start(t, edge.server, app);
   });
   after(async () => {

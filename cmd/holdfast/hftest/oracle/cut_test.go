@@ -1,0 +1,79 @@
+package oracle
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/holdfast-edge/holdfast/cmd/holdfast/hftest"
+)
+
+// Clients that are cut off with RST, FIN or not at all while events flow get what
+// they missed, or are told that they cannot.
+func TestCutClients(t *testing.T) {
+	w := NewWorld(t, hftest.Options{Config: `
+[limits]
+recover_events = 100000
+[[history]]
+match = "short-*"
+events = 40
+age = "1h"
+bytes = "1MiB"
+[[history]]
+match = "*"
+events = 1000000
+age = "1h"
+bytes = "1GiB"
+`}, 300)
+	began := time.Now()
+	p := newProxy(t, w.Edge.Addr, nil)
+	long, short := []string{"a", "b", "private-c", "d"}, []string{"short-a", "short-b"}
+	var clients []*Client
+	for i := range 30 {
+		l := Listener{Name: fmt.Sprint("client ", i), Addr: p.addr(), Channels: long, Patience: 300 * time.Millisecond}
+		if i%5 == 0 {
+			l.Channels = short
+		}
+		clients = append(clients, w.Listen(l))
+	}
+	steady := w.Listen(Listener{Name: "steady", Channels: append(long, short...)})
+	for _, channel := range long {
+		w.Publish(Source{Channel: channel, Pause: 5 * time.Millisecond, Batch: 4, Except: clients})
+	}
+	for _, channel := range short {
+		w.Publish(Source{Channel: channel, Pause: 5 * time.Millisecond, Batch: 4})
+	}
+	for n := 0; time.Since(began) < sized(12*time.Second, 3*time.Minute); n++ {
+		p.cutOne(w.Rand, cut(n%int(cuts)))
+		time.Sleep(time.Duration(w.Rand.IntN(25)) * time.Millisecond)
+		if n%20 == 0 {
+			// One is away for so long that it misses more than a short history holds.
+			c := clients[w.Rand.IntN(len(clients))]
+			c.Leave()
+			time.AfterFunc(500*time.Millisecond, c.Return)
+		}
+	}
+	for _, c := range clients {
+		c.Return()
+	}
+	for _, channel := range short {
+		w.Keeps[channel] = 40
+	}
+	v := w.Settle(Policy{Gaps: []string{"expired"}})
+	for _, c := range append(clients, steady) {
+		if c.l.Channels[0] == "a" && c != steady && c.Dials() < 2 {
+			t.Errorf("%s was never cut", c.l.Name)
+		}
+	}
+	if steady.Dials() != 1 {
+		t.Errorf("a client that nobody cut has connected %d times", steady.Dials())
+	}
+	if v.Gaps["expired"] == 0 || v.Recoveries == 0 {
+		t.Errorf("%d recoveries, gaps %v: both should be", v.Recoveries, v.Gaps)
+	}
+	figures := w.Figures(v)
+	for how, n := range p.count {
+		figures["cut_"+cut(how).String()] = n
+	}
+	Report(t, "cut", began, w.Seed, figures)
+}
