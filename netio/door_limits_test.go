@@ -139,6 +139,7 @@ func TestLimitsFollowSetLimitsInBothDoors(t *testing.T) {
 // TestHandshakeTimeoutFollowsSetLimits: for the first head of a new socket, and
 // for a later head of an open conversation.
 func TestHandshakeTimeoutFollowsSetLimits(t *testing.T) {
+	t.Parallel() // it waits for the clock
 	srv := startServer(t, func(c *Config) { c.Limits.HandshakeTimeout = time.Minute }, nil)
 	open := srv.plain()
 	open.want(200)

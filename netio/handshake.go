@@ -190,6 +190,26 @@ func (l *loop) endShake(slot uint32, r *record, result handshakeResult) {
 	l.stats.handshakes[result].Add(1)
 }
 
+// quietTicks is how long a socket that has sent nothing yet may still send its
+// request when the server is about to end: it has just connected, perhaps.
+const quietTicks wheel.Tick = 1
+
+// endQuiet ends the conversations that are between two requests, and gives sockets
+// that have sent nothing little time: nobody waits for an answer there.
+func (l *loop) endQuiet() {
+	for slot, n := range l.shaking {
+		r := l.records.At(slot)
+		switch {
+		case r.scanned > 0: // inside a head
+		case n.settled:
+			l.endShake(slot, r, handshakeTimeout)
+			l.kill(slot, r, frame.Drain)
+		default:
+			l.wheel.Set(slot, l.tick+quietTicks)
+		}
+	}
+}
+
 // adopt turns the socket into a WebSocket where it is. The 101 and what the
 // handler has to say at once leave in one write.
 func (l *loop) adopt(slot uint32, r *record, h *frame.Head, remote remoteAddr) {

@@ -25,6 +25,7 @@ func errnoTimes(left *atomic.Int64, errno syscall.Errno) syscall.Errno {
 }
 
 func TestShortWritesKeepTheOrder(t *testing.T) {
+	t.Parallel() // it waits for the clock
 	var mu sync.Mutex
 	rng := rand.New(rand.NewPCG(7, 7))
 	srv := startServer(t, nil, func(k *kernel) {

@@ -321,6 +321,7 @@ func (l *loop) onTick(t wheel.Tick, jump int64) {
 const (
 	opNetio uint8 = 0xf0
 	opStop        = opNetio + iota
+	opQuiet       // accepting has ended: sockets without a request end, too
 	opDrop        // arg = descriptor that could not be watched after it was accepted
 )
 
@@ -328,6 +329,8 @@ func (l *loop) control(c *command) {
 	switch c.op {
 	case opStop:
 		l.stopped = true
+	case opQuiet:
+		l.endQuiet()
 	case opDrop:
 		slot := uint32(c.arg)
 		l.kill(slot, l.records.At(slot), frame.Internal)

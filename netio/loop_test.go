@@ -111,6 +111,7 @@ func TestBrokenHandshakesAreAnsweredAndClosed(t *testing.T) {
 }
 
 func TestHandshakeDeadline(t *testing.T) {
+	t.Parallel() // it waits for the clock
 	srv := startServer(t, func(c *Config) { c.Limits.HandshakeTimeout = time.Second }, nil)
 	raw := srv.dialTCP()
 	_, _ = io.WriteString(raw, "GET /app/k HTTP/1.1\r\n")
@@ -154,6 +155,7 @@ func TestPlainHTTPGoesThroughTheSlowDoor(t *testing.T) {
 }
 
 func TestSilentConnectionsArePingedAndClosed(t *testing.T) {
+	t.Parallel() // it waits for the clock
 	srv := startServer(t, func(c *Config) {
 		c.Limits.ActivityTimeout, c.Limits.PingGrace, c.Limits.PongTimeout = time.Second, time.Second, 2*time.Second
 	}, func(k *kernel) {
@@ -186,6 +188,7 @@ func TestSilentConnectionsArePingedAndClosed(t *testing.T) {
 }
 
 func TestAnAcknowledgingPeerIsNotPinged(t *testing.T) {
+	t.Parallel() // it waits for the clock
 	var acked atomic.Uint32
 	srv := startServer(t, func(c *Config) {
 		c.Limits.ActivityTimeout, c.Limits.PingGrace = time.Second, time.Second
@@ -252,6 +255,7 @@ func TestASlowReaderIsClosedAndOthersAreNot(t *testing.T) {
 }
 
 func TestAPausedConnectionLosesNothing(t *testing.T) {
+	t.Parallel() // it waits for the clock
 	paused := map[uint32]bool{}
 	onMessage := func(s *echoSession, conn uint32, p []byte) error {
 		s.conns.Send(conn, text(string(p)))
@@ -283,6 +287,7 @@ func TestAPausedConnectionLosesNothing(t *testing.T) {
 }
 
 func TestMessageTime(t *testing.T) {
+	t.Parallel() // it waits for the clock
 	srv := startServer(t, func(c *Config) { c.Limits.MessageTime = time.Second }, nil)
 	c := srv.dial()
 	c.send(maskedFrame(frame.OpText, false, []byte("never ends")))
@@ -314,6 +319,7 @@ func TestEveryResetIsSurvived(t *testing.T) {
 }
 
 func TestShutdownDeliversTheCloseCode(t *testing.T) {
+	t.Parallel() // it waits for the clock
 	srv := startServer(t, nil, nil, func(s *echoSession) {
 		s.onCommand = func(s *echoSession, _ uint8, _ uint64, _ any) {
 			for conn := range s.live {
@@ -343,6 +349,7 @@ func TestShutdownDeliversTheCloseCode(t *testing.T) {
 // was queued before the Close frame, however long that takes within lingerMost; one
 // that reads nothing is given up after lingerTicks.
 func TestACloseBehindAQueueIsDelivered(t *testing.T) {
+	t.Parallel() // it waits for the clock
 	const size, paces = 4 << 20, 20
 	srv := startServer(t, func(c *Config) { c.EchoPath = "/app/k" }, nil)
 	dial := func() *wsClient {
@@ -389,6 +396,7 @@ func TestACloseBehindAQueueIsDelivered(t *testing.T) {
 }
 
 func TestAStopOfTheProcessStartsEveryPeriodAnew(t *testing.T) {
+	t.Parallel() // it waits for the clock
 	resumed := make(chan time.Time, 1)
 	srv := startServer(t, func(c *Config) {
 		c.Loops = 1

@@ -51,6 +51,7 @@ type Server struct {
 	next      atomic.Uint32 // round robin over loops
 	highest   atomic.Int64  // highest slot ever used
 	accepting atomic.Bool
+	ending    atomic.Bool // Shutdown was called
 
 	running sync.WaitGroup // loops
 	workers sync.WaitGroup // acceptors and the beat
@@ -167,12 +168,19 @@ func (s *Server) StopAccepting() {
 	if s.accepting.CompareAndSwap(true, false) {
 		close(s.quit)
 		s.closeListeners()
+		for _, l := range s.loops {
+			l.inbox.post(command{op: opQuiet}, true)
+		}
 	}
 }
 
 // Shutdown waits until every connection has ended, or ctx is done, and stops the
-// loops. The sessions must have been told to close their connections before.
+// loops. The sessions must have been told to close their connections before. A
+// second call does nothing.
 func (s *Server) Shutdown(ctx context.Context) error {
+	if !s.ending.CompareAndSwap(false, true) {
+		return nil
+	}
 	s.StopAccepting()
 	deadline, ok := ctx.Deadline()
 	if !ok {

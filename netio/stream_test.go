@@ -2,6 +2,7 @@ package netio
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -194,4 +195,25 @@ func TestStreamsLeaveNoDescriptor(t *testing.T) {
 		}
 	})
 	eventually(t, "descriptors are given back", func() bool { return doorDescriptors(t) <= before })
+}
+
+// TestShutdownDoesNotWaitForQuietSockets: neither for a conversation between two
+// requests nor, for long, for a socket that has sent nothing.
+func TestShutdownDoesNotWaitForQuietSockets(t *testing.T) {
+	ts := startStreams(t)
+	p := ts.request("GET /s/now?1" + fields)
+	p.wantBody("1")
+	silent := ts.request("")
+	eventually(t, "both are there", func() bool { return ts.admission.live.Load() == 2 })
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := ts.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	p.wantEnd()
+	silent.wantEnd()
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("it took %v", took)
+	}
 }

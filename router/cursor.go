@@ -23,11 +23,12 @@ type cursor struct {
 	id      uint32 // its membership
 	local   uint32
 	ch      *channel
-	key     string  // of ch in the log
-	next    uint64  // the event it needs next
-	own     string  // events that this socket id was excluded from are not for it
-	state   pulling //
-	sibling *cursor // the connection's next cursor
+	key     string // of ch in the log
+	next    uint64 // the event it needs next
+	own     string // events that this socket id was excluded from are not for it
+	state   pulling
+	block   LogBlock // that was fetched for it; nil = none, or used up
+	sibling *cursor  // the connection's next cursor
 }
 
 // pulling is what a cursor waits for.
@@ -67,7 +68,7 @@ const (
 // fallBack makes a member a cursor that needs next, and moves the one that it has.
 func (s *Shard) fallBack(slot, id, local uint32, next uint64, own string) *cursor {
 	if c := s.cursors[id]; c != nil {
-		c.next, c.own = next, own
+		c.next, c.own, c.block = next, own, nil
 		return c
 	}
 	ch := s.channels.at(local)
@@ -153,11 +154,24 @@ func (s *Shard) pull(c *cursor) {
 		s.dropCursor(c)
 		return
 	}
-	if block := s.r.log.Hot(c.key, c.next); block != nil {
-		s.pullFrom(c, block, l.walked)
+	block := c.block
+	if c.block = nil; !holds(block, c.next) {
+		block = s.r.log.Hot(c.key, c.next)
+	}
+	if block == nil {
+		s.fetchFor(c)
 		return
 	}
-	s.fetchFor(c)
+	s.pullFrom(c, block, l.walked)
+}
+
+// holds tells whether a block has an event.
+func holds(b LogBlock, seq uint64) bool {
+	if b == nil {
+		return false
+	}
+	first, last := b.Span()
+	return first <= seq && seq <= last
 }
 
 // pullFrom writes what a block holds of the events up to last.
@@ -233,8 +247,9 @@ func (s *Shard) fetchFor(c *cursor) {
 	})
 }
 
-// fetched hands a block to those who waited for it. It is in memory now, but memory
-// is a cache: who finds it there does, the others are served from what came.
+// fetched hands a block to those who waited for it. Each keeps it until its turn: it
+// is in memory now, but memory is a cache, and its socket may be busy with another of
+// its channels.
 func (s *Shard) fetched(f *fetch, run uint64) {
 	delete(s.fetches, fetchKey{f.ch, run})
 	for _, c := range f.wait {
@@ -245,13 +260,8 @@ func (s *Shard) fetched(f *fetch, run uint64) {
 		case f.err != nil:
 			s.closeWith(c.slot, s.sessions.at(c.slot), frame.Slow.With("the log cannot be read: "+frame.Slow.Text))
 		default:
-			first, last := f.block.Span()
-			walked := s.locals.At(c.local).walked
-			if first <= c.next && c.next <= last && c.next <= walked {
-				s.pullFrom(c, f.block, walked)
-			} else {
-				s.pullLater(c)
-			}
+			c.block = f.block
+			s.pullLater(c)
 		}
 	}
 }

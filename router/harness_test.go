@@ -57,9 +57,10 @@ type peer struct {
 	resumed int
 	onMsg   func(message)
 
-	stuck bool     // its socket takes nothing
-	queue [][]byte // what the socket did not take
-	held  bool
+	stuck  bool     // its socket takes nothing
+	queue  [][]byte // what the socket did not take
+	held   bool
+	strict bool // nothing may be pushed while something waits
 
 	http     bool   // a stream: what it is sent is kept as it is
 	raw      string // of a stream
@@ -294,6 +295,9 @@ func (l *fakeLoop) Push(conn uint32, b *frame.Batch) {
 	p := l.peers[conn]
 	if p.closed != nil {
 		return
+	}
+	if p.strict && len(p.queue) > 0 {
+		l.e.t.Errorf("connection %d: pushed while its socket is full", conn)
 	}
 	if len(p.queue) >= peerQueue {
 		p.closed = &frame.Slow

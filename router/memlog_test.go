@@ -13,6 +13,7 @@ type memLog struct {
 	channels map[string]*memChannel
 	cold     map[string]bool // keys that only Load can tell of
 	coldRead bool            // Hot finds nothing
+	coldKey  string          // Hot finds nothing of this key
 	loads    int
 	blocks   int // calls of Block
 	full     bool
@@ -180,7 +181,7 @@ func (l *memLog) Block(key string, seq uint64) (LogBlock, error) {
 }
 
 func (l *memLog) Hot(key string, seq uint64) LogBlock {
-	if l.coldRead {
+	if l.coldRead || l.coldKey == key {
 		return nil
 	}
 	if b := l.block(key, seq); b != nil {

@@ -289,6 +289,45 @@ func TestSlowReaderCatchesUp(t *testing.T) {
 	e.checkEmpty()
 }
 
+// TestSlowReaderOfTwoChannels: a block that comes from the disk while another channel
+// of the connection fills its socket waits, and does not overflow it.
+func TestSlowReaderOfTwoChannels(t *testing.T) {
+	log := newMemLog()
+	e := newEdge(t, 1, withLog(log))
+	p := e.dial(0)
+	p.joinedWith("a", `,"position":{"epoch":"lifelife1","seq":0}`)
+	p.joinedWith("b", `,"position":{"epoch":"lifelife1","seq":0}`)
+	p.stuck = true
+	for i := 1; i <= 200; i++ {
+		e.publish("a", "e", fmt.Sprint(i))
+		e.publish("b", "e", fmt.Sprint(i))
+	}
+	log.coldKey, p.strict = logKey(e.app, "a"), true
+	for range 50 {
+		p.unstick()
+		p.stuck = true
+		e.pump()
+	}
+	p.unstick()
+	e.pump()
+	if p.closed != nil {
+		t.Fatalf("closed with %v", p.closed)
+	}
+	last := map[string]uint64{}
+	for _, m := range p.got {
+		if m.Event == "e" {
+			if m.Seq != last[m.Channel]+1 {
+				t.Fatalf("%s: %d after %d", m.Channel, m.Seq, last[m.Channel])
+			}
+			last[m.Channel] = m.Seq
+		}
+	}
+	if last["a"] != 200 || last["b"] != 200 {
+		t.Errorf("got %v", last)
+	}
+	e.checkEmpty()
+}
+
 // TestRecoveryUnderLoad plays random publishes, drops, recoveries and stuck sockets,
 // with loops that move at their own pace, and holds each client's record against the
 // log: no event is missing, repeated or out of order.
