@@ -329,5 +329,13 @@ func FuzzInflate(f *testing.F) {
 			t.Fatalf("own deflater: %v", err)
 		}
 		fast.trim()
+
+		cut := len(p) / 2
+		joined := &Prepared{Plain: AppendDeflatedFrame(nil, OpText, d.AppendStart(nil, p[:cut]), p[cut:])}
+		_, payload := joined.split()
+		if back, err = fast.inflate(payload, len(p)); err != nil || !bytes.Equal(back, p) {
+			t.Fatalf("a start and an end joined: %v", err)
+		}
+		fast.trim()
 	})
 }

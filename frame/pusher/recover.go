@@ -78,8 +78,8 @@ func (d *Decoder) Recover(value []byte, r *Recover) error {
 // ParseRewind reads the rewind member of a subscribe: a whole number of events, or
 // a string of a number and s, m or h. ErrMalformed: anything else.
 func ParseRewind(value []byte) (Rewind, error) {
-	if isString(value) {
-		return parseRewindAge(value[1 : len(value)-1])
+	if n := len(value); n >= 2 && isString(value) && value[n-1] == '"' {
+		return parseRewindAge(value[1 : n-1])
 	}
 	n, err := strconv.ParseUint(string(value), 10, 32)
 	if err != nil || n < 1 || n > maxRewindEvents {

@@ -72,6 +72,8 @@ func FuzzRecover(f *testing.F) {
 	f.Add([]byte(`{"epoch":"k3f9k3f9","seq":41,"socket_id":"1.2"}`))
 	f.Add([]byte(`{"epoch":"k3f9k3f9","seq":041}`))
 	f.Add([]byte(`"30s"`))
+	f.Add([]byte(`"`))
+	f.Add([]byte(`"30s`))
 	epochs := regexp.MustCompile(`^[A-Za-z0-9]{8,16}$`)
 	f.Fuzz(func(t *testing.T, p []byte) {
 		var d Decoder

@@ -1,6 +1,11 @@
 package pusher
 
-import "testing"
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+	"unicode/utf8"
+)
 
 func TestSubscribe(t *testing.T) {
 	type want struct {
@@ -117,4 +122,75 @@ func TestSignin(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzSubscribe compares with encoding/json: data of a message is a subscribe to the
+// one exactly when it is to the other, and says the same; an unsubscribe reads the
+// same channel.
+func FuzzSubscribe(f *testing.F) {
+	for _, s := range []string{
+		`{"auth":"K:H","channel":"private-a","channel_data":"{\"user_id\":\"7\"}"}`,
+		`"{\"channel\":\"a\",\"channel_data\":{\"user_id\": 7}}"`,
+		`{"channel":"","auth":null}`, `{"ch\u0061nnel":"\ud83d\ude00","channel":"b"}`, `{"channel":7}`, `[]`, `null`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var d Decoder
+		var m Message
+		message := []byte(`{"event":"e","data":` + string(data) + `}`)
+		if !utf8.Valid(data) || d.Decode(message, &m) != nil || m.Data == nil {
+			return
+		}
+		var got Subscribe
+		err := d.Subscribe(m.Data, &got)
+		want, ok := referenceSubscribe(m.Data)
+		if ok != (err == nil) {
+			t.Fatalf("Subscribe(%q) = %v, encoding/json says %v", m.Data, err, ok)
+		}
+		if ok && (!bytes.Equal(got.Channel, want.Channel) || !bytes.Equal(got.Auth, want.Auth) || !bytes.Equal(got.ChannelData, want.ChannelData) ||
+			got.HasChannelData != (len(want.ChannelData) > 0)) {
+			t.Fatalf("Subscribe(%q)\n got %+v\nwant %+v", m.Data, got, want)
+		}
+		if channel, err := d.Unsubscribe(m.Data); ok && len(want.Channel) > 0 && (err != nil || !bytes.Equal(channel, want.Channel)) {
+			t.Fatalf("Unsubscribe(%q) = %q, %v", m.Data, channel, err)
+		}
+	})
+}
+
+// referenceSubscribe reads a subscribe with encoding/json.
+func referenceSubscribe(data []byte) (s Subscribe, ok bool) {
+	var text string
+	if json.Unmarshal(data, &text) == nil && data[0] == '"' {
+		data = []byte(text)
+	}
+	if !json.Valid(data) || depth(data) > maxDepth {
+		return s, false
+	}
+	var all map[string]json.RawMessage
+	if json.Unmarshal(data, &all) != nil || all == nil {
+		return s, false
+	}
+	str := func(name string) *string {
+		var s *string
+		if raw, found := all[name]; found && json.Unmarshal(raw, &s) != nil {
+			ok = false
+		}
+		return s
+	}
+	ok = true
+	channel, auth := str("channel"), str("auth")
+	if !ok || channel == nil {
+		return s, false
+	}
+	s.Channel = []byte(*channel)
+	if auth != nil {
+		s.Auth = []byte(*auth)
+	}
+	if raw := all["channel_data"]; len(raw) > 0 && raw[0] == '"' {
+		s.ChannelData = []byte(*str("channel_data"))
+	} else if string(raw) != "null" {
+		s.ChannelData = raw
+	}
+	return s, true
 }
