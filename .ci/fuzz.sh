@@ -1,29 +1,44 @@
 #!/usr/bin/env bash
 # Runs every fuzz target of the module for a while: fuzz.sh [10s]
-# The targets are found by go test -list, so that none is forgotten.
+# The targets are found by the compiled tests' own lists, so that none is forgotten.
+# As many run at a time as there are processors, each with one worker.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-time=${1:-10s}
-count=0
-failed=()
-for dir in $(grep -rlE --include='*_test.go' --exclude-dir=node_modules '^func Fuzz' . | xargs -r -n1 dirname | sort -u); do
-	listed=$(go test -list '^Fuzz' "$dir") # a package that does not build ends the run
-	for target in $(grep '^Fuzz' <<<"$listed"); do
-		count=$((count + 1))
-		echo "== $dir $target"
-		if ! go test -run '^$' -fuzz "^${target}\$" -fuzztime "$time" -fuzzminimizetime 5s -parallel 2 "$dir"; then
-			failed+=("$dir $target")
-		fi
-	done
-done
+export FUZZ_TIME=${1:-10s}
+export FUZZ_WORK
+FUZZ_WORK=$(mktemp -d)
+trap 'rm -rf "$FUZZ_WORK"' EXIT
 
-echo "fuzz: $count targets, $time each, ${#failed[@]} failed"
+: >"$FUZZ_WORK/targets"
+for dir in $(grep -rlE --include='*_test.go' --exclude-dir=node_modules '^func Fuzz' . | xargs -r -n1 dirname | sort -u); do
+	binary=$FUZZ_WORK/$(echo "$dir" | tr / _).test
+	go test -c -fuzz . -o "$binary" "$dir" # a package that does not build ends the run
+	(cd "$dir" && "$binary" -test.list '^Fuzz') | grep '^Fuzz' | sed "s|^|$dir $binary |" >>"$FUZZ_WORK/targets"
+done
+count=$(wc -l <"$FUZZ_WORK/targets")
 if [ "$count" -eq 0 ]; then
 	echo "fuzz: no target found" >&2
 	exit 1
 fi
-if [ ${#failed[@]} -gt 0 ]; then
-	printf 'failed: %s\n' "${failed[@]}" >&2
+
+# one DIR BINARY TARGET
+one() {
+	local log
+	log=$(mktemp -p "$FUZZ_WORK")
+	if (cd "$1" && "$2" -test.run '^$' -test.fuzz "^$3\$" -test.fuzztime "$FUZZ_TIME" -test.fuzzminimizetime 5s \
+		-test.parallel 1 -test.fuzzcachedir "$FUZZ_WORK/cache/$3") >"$log" 2>&1; then
+		echo "ok   $1 $3: $(grep -o 'execs: [0-9]*' "$log" | tail -1)"
+	else
+		echo "FAIL $1 $3" | tee -a "$FUZZ_WORK/failed"
+		cat "$log"
+	fi
+}
+export -f one
+xargs -P "$(nproc)" -L 1 bash -c 'one "$@"' one <"$FUZZ_WORK/targets"
+
+echo "fuzz: $count targets, $FUZZ_TIME each"
+if [ -s "$FUZZ_WORK/failed" ]; then
+	sort "$FUZZ_WORK/failed" >&2
 	exit 1
 fi

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // docs/operations.md lists what a running server has, no more and no less.
@@ -20,6 +22,14 @@ func TestMetricsAreTheDocumentedOnes(t *testing.T) {
 	c.Close()
 	if r := edge.Request(http.MethodGet, "/up", ""); r.Status != http.StatusOK {
 		t.Fatal(r.Body)
+	}
+	// No file may grow any more: an error of the log.
+	if err := unix.Prlimit(edge.PID(), unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 1, Max: unix.RLIM_INFINITY}, nil); err != nil {
+		t.Fatal(err)
+	}
+	durable := map[string]any{"name": "x", "data": "{}", "channel": "news", "durable": true}
+	if r := edge.Call(http.MethodPost, "/events", nil, durable); r.Status != http.StatusServiceUnavailable {
+		t.Fatalf("%d %s", r.Status, r.Body)
 	}
 
 	var served []string

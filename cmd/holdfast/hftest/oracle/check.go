@@ -109,6 +109,9 @@ func (c *checker) entries(channel string) []entry {
 	return nil
 }
 
+// asked is the moment on the ledger's clock at which an event was asked for.
+func (c *checker) asked(channel string, n int) int64 { return c.entries(channel)[n-1].asked }
+
 // place enters an event at its position; an event has one, and a position one event.
 func (c *checker) place(who, channel string, at Position, n int) {
 	placed := c.placed[channel]
@@ -116,7 +119,8 @@ func (c *checker) place(who, channel string, at Position, n int) {
 		return // of a channel that nobody published to: it is invented anyhow
 	}
 	if other, ok := placed[at]; ok && other != n {
-		c.v.fault(&c.v.Misplaced, "%s: %s at %s is event %d, and event %d elsewhere", who, channel, at, n, other)
+		c.v.fault(&c.v.Misplaced, "%s: %s at %s is event %d (asked for at %d), and event %d (at %d) elsewhere",
+			who, channel, at, n, c.asked(channel, n), other, c.asked(channel, other))
 	}
 	placed[at] = n
 }
@@ -178,7 +182,7 @@ func (r *reader) note(n note) {
 	case noteGap:
 		v.Gaps[n.reason]++
 		if !slices.Contains(r.policy.Gaps, n.reason) {
-			v.fault(&v.ForbiddenGaps, "%s: %s: gap %q at %s, it stood at %s", r.who, r.channel, n.reason, n.at, r.at)
+			v.fault(&v.ForbiddenGaps, "%s: %s: gap %q at %s (on the clock at %d), it stood at %s", r.who, r.channel, n.reason, n.at, n.stamp, r.at)
 		}
 		r.at = n.at
 		r.marks = append(r.marks, n)
@@ -255,7 +259,7 @@ func (r *reader) missing(n int) {
 		case r.excused(e):
 			r.v.Excused++
 		default:
-			r.v.fault(&r.v.Silent, "%s: %s: event %d (%s) is missing: last was %d, now %d, at %s", r.who, r.channel, m, e.at, r.last, n, r.at)
+			r.v.fault(&r.v.Silent, "%s: %s: event %d (%s, asked for at %d) is missing: last was %d, now %d, at %s", r.who, r.channel, m, e.at, e.asked, r.last, n, r.at)
 		}
 	}
 }
@@ -312,7 +316,7 @@ func (c *checker) history(channel string, k Kept) {
 		case c.policy.MayLose && (!present || e.at.Seq < k.Oldest):
 			v.Lost++
 		default:
-			v.fault(&v.NotKept, "history: %s: event %d (%s, durable %v) is gone; head %s, oldest %d", channel, i+1, e.at, e.durable, k.At, k.Oldest)
+			v.fault(&v.NotKept, "history: %s: event %d (%s, durable %v, asked for at %d) is gone; head %s, oldest %d", channel, i+1, e.at, e.durable, e.asked, k.At, k.Oldest)
 		}
 	}
 	c.dense(channel, k, first)

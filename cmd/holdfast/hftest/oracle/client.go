@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ type Listener struct {
 	Name     string
 	Addr     string // of the server, or of what stands before it
 	Channels []string
+	Door     Door
 	// Patience is how long nothing may come before the client takes its connection
 	// for dead. Default hftest.Patience.
 	Patience time.Duration
@@ -101,26 +103,47 @@ func (c *Client) session() error {
 		c.mu.Unlock()
 		nc.Close()
 	}()
+	switch c.l.Door {
+	case EventStream:
+		return c.connected(nc, "", (&door{c, nc, bufio.NewReader(nc)}).stream)
+	case Poll:
+		return c.connected(nc, "", (&door{c, nc, bufio.NewReader(nc)}).polls)
+	}
 	conn, err := hftest.Connect(nc, c.l.Patience)
 	if err != nil {
 		return err
 	}
 	c.Diary.Connected(conn.SocketID)
+	return c.connected(nc, conn.SocketID, func() error { return c.listen(conn) })
+}
+
+// connected has listen run over an established connection.
+func (c *Client) connected(nc *net.TCPConn, socket string, listen func() error) error {
 	c.mu.Lock()
-	c.nc, c.socket = nc, conn.SocketID
+	c.nc, c.socket = nc, socket
 	c.dials++
-	away = c.away
+	away := c.away
 	c.mu.Unlock()
 	if away {
 		return errors.New("away")
 	}
+	return listen()
+}
+
+// pause waits while somebody wants the client not to read.
+func (c *Client) pause() {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+}
+
+// listen is what is heard over a WebSocket.
+func (c *Client) listen(conn *hftest.Conn) error {
 	if err := c.subscribe(conn); err != nil {
 		return err
 	}
 	c.former = conn.SocketID
 	for {
-		c.reading.Lock()
-		c.reading.Unlock() //nolint:staticcheck // it only waits
+		c.pause()
 		ev, err := conn.TryNext()
 		if err != nil {
 			var closed *hftest.CloseError
@@ -263,8 +286,7 @@ func (c *Client) Socket() string {
 	return c.socket
 }
 
-// Dials is how often it has connected, Closed how often it got a Close frame with a
-// code.
+// Dials is how often it has connected.
 func (c *Client) Dials() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -309,4 +331,5 @@ func (c *Client) end() {
 	c.left.Wait()
 }
 
+// String names the client in a fault.
 func (l Listener) String() string { return fmt.Sprintf("%s on %v", l.Name, l.Channels) }

@@ -2,11 +2,18 @@ package oracle
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/holdfast-edge/holdfast/cmd/holdfast/hftest"
 )
+
+func isPrivate(channel string) bool { return strings.HasPrefix(channel, "private-") }
+
+// shortHistory is how many events a channel of the short-* rule keeps.
+const shortHistory = 40
 
 // Clients that are cut off with RST, FIN or not at all while events flow get what
 // they missed, or are told that they cannot.
@@ -28,36 +35,50 @@ bytes = "1GiB"
 	began := time.Now()
 	p := newProxy(t, w.Edge.Addr, nil)
 	long, short := []string{"a", "b", "private-c", "d"}, []string{"short-a", "short-b"}
-	var clients []*Client
+	var clients, sockets []*Client
 	for i := range 30 {
 		l := Listener{Name: fmt.Sprint("client ", i), Addr: p.addr(), Channels: long, Patience: 300 * time.Millisecond}
 		if i%5 == 0 {
 			l.Channels = short
 		}
-		clients = append(clients, w.Listen(l))
+		if i%3 > 0 {
+			l.Channels, l.Door = slices.DeleteFunc(slices.Clone(l.Channels), isPrivate), Door(i%3)
+		}
+		c := w.Listen(l)
+		clients = append(clients, c)
+		if l.Door == WebSocket {
+			sockets = append(sockets, c)
+		}
 	}
 	steady := w.Listen(Listener{Name: "steady", Channels: append(long, short...)})
 	for _, channel := range long {
-		w.Publish(Source{Channel: channel, Pause: 5 * time.Millisecond, Batch: 4, Except: clients})
+		w.Publish(Source{Channel: channel, Pause: 5 * time.Millisecond, Batch: 4, Except: sockets})
 	}
 	for _, channel := range short {
 		w.Publish(Source{Channel: channel, Pause: 5 * time.Millisecond, Batch: 4})
 	}
+	var gone *Client // for so long that it misses more than a short history holds
+	var until map[string]int
 	for n := 0; time.Since(began) < sized(12*time.Second, 3*time.Minute); n++ {
 		p.cutOne(w.Rand, cut(n%int(cuts)))
 		time.Sleep(time.Duration(w.Rand.IntN(25)) * time.Millisecond)
-		if n%20 == 0 {
-			// One is away for so long that it misses more than a short history holds.
-			c := clients[w.Rand.IntN(len(clients))]
-			c.Leave()
-			time.AfterFunc(500*time.Millisecond, c.Return)
+		switch {
+		case gone == nil:
+			gone, until = clients[w.Rand.IntN(len(clients)/5)*5], map[string]int{}
+			gone.Leave()
+			for _, channel := range short {
+				until[channel] = w.Ledger.Last(channel) + 2*shortHistory
+			}
+		case w.Ledger.Last(short[0]) > until[short[0]] && w.Ledger.Last(short[1]) > until[short[1]]:
+			gone.Return()
+			gone = nil
 		}
 	}
 	for _, c := range clients {
 		c.Return()
 	}
 	for _, channel := range short {
-		w.Keeps[channel] = 40
+		w.Keeps[channel] = shortHistory
 	}
 	v := w.Settle(Policy{Gaps: []string{"expired"}})
 	for _, c := range append(clients, steady) {

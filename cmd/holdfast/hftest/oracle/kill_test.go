@@ -26,6 +26,8 @@ func TestKillDurable(t *testing.T) {
 	for i := range 3 {
 		w.Listen(Listener{Name: fmt.Sprint("client ", i), Channels: channels})
 	}
+	w.Listen(Listener{Name: "stream", Door: EventStream, Channels: []string{channels[0], channels[1]}})
+	w.Listen(Listener{Name: "poll", Door: Poll, Channels: []string{channels[0], channels[1]}})
 	w.PublishThrough(newProxy(t, w.Edge.Addr, func() bool { return rand.IntN(20) == 0 }).addr())
 	for i, channel := range channels {
 		w.Publish(Source{Channel: channel, Durable: true, Keyed: i > 0, Pause: 2 * time.Millisecond, Batch: 4})
@@ -51,6 +53,8 @@ func TestKillPlain(t *testing.T) {
 		clients = append(clients, w.Listen(Listener{Name: fmt.Sprint("client ", i), Channels: channels}))
 	}
 	away := w.Listen(Listener{Name: "away", Channels: channels})
+	w.Listen(Listener{Name: "stream", Door: EventStream, Channels: []string{channels[0], channels[1]}})
+	w.Listen(Listener{Name: "poll", Door: Poll, Channels: []string{channels[0], channels[1]}})
 	for i, channel := range channels {
 		w.Publish(Source{Channel: channel, Keyed: i == 0, Pause: 2 * time.Millisecond, Batch: 4, Except: clients[:i%2]})
 	}

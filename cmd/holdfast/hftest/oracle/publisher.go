@@ -75,7 +75,7 @@ func (p *publisher) stop() {
 
 // publish makes one request and notes its outcome.
 func (p *publisher) publish() (o Outcome) {
-	a := p.ask()
+	a, lost := p.ask(), false
 	for deadline := time.Now().Add(hftest.Patience); ; {
 		began := time.Now()
 		r, err := p.w.Edge.Ask(p.w.http, http.MethodPost, a.path, nil, a.body)
@@ -100,7 +100,8 @@ func (p *publisher) publish() (o Outcome) {
 			p.w.fault("%s: no answer to event %d for %s: %v, %d %s", p.s.Channel, a.numbers[0], hftest.Patience, err, r.Status, r.Body)
 			return Open
 		}
-		if err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
+		if err != nil && !errors.Is(err, syscall.ECONNREFUSED) && !lost {
+			lost = true
 			p.noteLost(a)
 		}
 		time.Sleep(5 * time.Millisecond)

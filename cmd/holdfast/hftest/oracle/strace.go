@@ -18,9 +18,9 @@ import (
 
 // injection makes system calls on some files fail.
 type injection struct {
-	Files string // a kind of file, see filesOf
-	Calls string // system calls, joined by commas
-	Error string // errno
+	Files []string // kinds of file, see filesOf
+	Calls string   // system calls, joined by commas
+	Error string   // errno
 	// When says which of the calls fail, as strace does; "" = all.
 	When string
 	// Also is another injection expression, for what must fail once before Calls are made.
@@ -28,7 +28,7 @@ type injection struct {
 }
 
 func (i injection) String() string {
-	return strings.TrimSuffix(fmt.Sprintf("%s %s %s %s", i.Files, i.Calls, i.Error, i.When), " ")
+	return strings.TrimSuffix(fmt.Sprintf("%s %s %s %s", strings.Join(i.Files, "+"), i.Calls, i.Error, i.When), " ")
 }
 
 // kindsOfFile are those of a data directory. ahead is how many of the files that are
@@ -118,8 +118,10 @@ func (i injection) args(t testing.TB, e *hftest.Edge, file string) []string {
 		args[7] += "," + call
 		args = append(args, "-e", "inject="+i.Also)
 	}
-	for _, path := range filesOf(t, logDir(e), i.Files) {
-		args = append(args, "-P", path)
+	for _, kind := range i.Files {
+		for _, path := range filesOf(t, logDir(e), kind) {
+			args = append(args, "-P", path)
+		}
 	}
 	return args
 }
@@ -172,6 +174,12 @@ func (s *tracer) stop() (injected int) {
 			s.t.Fatal("strace does not end")
 		}
 	}
+	return s.injected()
+}
+
+// injected is how many calls were made to fail so far.
+func (s *tracer) injected() int {
+	s.t.Helper()
 	b, err := os.ReadFile(s.file)
 	if err != nil {
 		s.t.Fatal(err)

@@ -1,10 +1,13 @@
 package oracle
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +23,10 @@ segment_age = "10s"
 segment_bytes = "8MiB"
 `
 
+// failing is what a disk that fails for a while excuses. No position: whoever was told
+// "unavailable" and cut off again had none to show.
+var failing = Policy{Gaps: []string{"unavailable", "epoch", "no position"}, Turns: true}
+
 // writing are the calls that fail, each with each error, on one kind of file at a time.
 var writing = []struct{ calls, err string }{
 	{"pwrite64,write", "EIO"},
@@ -31,6 +38,15 @@ var writing = []struct{ calls, err string }{
 	{"ftruncate", "ENOSPC"},
 	{"mmap", "ENOMEM"},
 	{"mmap", "EIO"},
+}
+
+// madeWhileServing are the calls that a serving server makes on a kind of file. The
+// others are made at a start, or not at all.
+var madeWhileServing = map[string][]string{
+	"journal":     {"pwrite64,write", "fdatasync"},
+	"heads":       {"pwrite64,write", "fdatasync"},
+	"segments":    {"pwrite64,write", "fdatasync", "fsync", "ftruncate", "mmap"},
+	"directories": {"fsync"},
 }
 
 // A server whose calls on the files of its log fail goes on delivering, says of
@@ -54,15 +70,19 @@ func failingCalls(t *testing.T, kind string) {
 		w.Publish(Source{Channel: channel, Durable: channel[0] == 'd', Pause: 10 * time.Millisecond, Batch: 3})
 	}
 	injected := map[string]int{}
-	var slowest time.Duration // to be well again
+	var slowest, ready time.Duration // to be well again, and to start
 	for round := range sized(1, 8) {
 		for _, c := range writing {
-			i := injection{Files: kind, Calls: c.calls, Error: c.err}
+			i := injection{Files: []string{kind}, Calls: c.calls, Error: c.err}
 			if round > 0 {
 				i.When = fmt.Sprintf(":when=%d+%d", 1+w.Rand.IntN(5), 1+w.Rand.IntN(4)) // now and then
 			}
-			if c.calls == "mmap" && kind == "segments" {
-				i.Also = "fdatasync:error=EIO:when=1..2" // so that a new one is begun
+			// Some calls are made only when a file is begun: one that fails brings that about.
+			switch {
+			case kind == "segments" && (c.calls == "mmap" || c.calls == "ftruncate" || c.calls == "fsync"):
+				i.Also = "fdatasync:error=EIO:when=1"
+			case kind == "directories" && c.calls == "fsync":
+				i.Files, i.Also = append(i.Files, "journal"), "fdatasync:error=EIO:when=1"
 			}
 			s := inject(t, w.Edge, i)
 			time.Sleep(200 * time.Millisecond)
@@ -70,6 +90,9 @@ func failingCalls(t *testing.T, kind string) {
 			time.Sleep(100 * time.Millisecond)
 			restless.Return()
 			time.Sleep(100 * time.Millisecond)
+			if slices.Contains(madeWhileServing[kind], c.calls) && !eventually(func() bool { return s.injected() > 0 }) {
+				t.Errorf("%s: the server never made such a call: nothing was proved", i)
+			}
 			injected[i.Calls+" "+i.Error] += s.stop()
 			slowest = max(slowest, w.well(i))
 		}
@@ -78,14 +101,15 @@ func failingCalls(t *testing.T, kind string) {
 		} else if code := w.Edge.Stop(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-		w.Start()
+		ready = max(ready, w.Start())
 	}
-	v := w.Settle(Policy{Gaps: []string{"unavailable", "epoch"}, Turns: true})
+	v := w.Settle(failing)
 	w.Edge.Kill()
 	checkDir(t, w.Edge)
 	figures := w.Figures(v)
 	figures["injected"] = injected
 	figures["well_again_ms_max"] = slowest.Milliseconds()
+	figures["ready_ms_max"] = ready.Milliseconds()
 	figures["plain_answer_ms_max"] = w.Slowest(func(s Source) bool { return !s.Durable }).Milliseconds()
 	Report(t, "strace-"+kind, began, w.Seed, figures)
 }
@@ -120,24 +144,85 @@ func TestFailingStart(t *testing.T) {
 	injected, refused := 0, map[string]string{}
 	for _, kind := range kindsOfFile {
 		for _, c := range writing {
-			i := injection{Files: kind, Calls: c.calls, Error: c.err}
+			if !Soak() && c.err == "ENOSPC" && kind != "journal" {
+				continue
+			}
 			time.Sleep(20 * time.Millisecond)
 			w.Edge.Kill()
-			s := &tracer{t: t, file: filepath.Join(t.TempDir(), "strace")}
-			if err := w.Edge.TryRun(append(i.args(t, w.Edge, s.file), "-D")...); err != nil {
-				refused[i.String()] = err.Error()
-			} else {
-				time.Sleep(50 * time.Millisecond)
-				w.Edge.Kill()
-			}
-			if _, err := os.Stat(s.file); err == nil {
-				injected += s.stop()
+			n, why := failingStart(t, w.Edge, injection{Files: []string{kind}, Calls: c.calls, Error: c.err})
+			injected += n
+			if why != "" {
+				refused[kind+" "+c.calls+" "+c.err] = why
 			}
 			w.Start()
 		}
 	}
-	v := w.Settle(Policy{Gaps: []string{"unavailable", "epoch"}, Turns: true})
+	v := w.Settle(failing)
+	w.Edge.Kill()
+	checkDir(t, w.Edge)
 	figures := w.Figures(v)
 	figures["injected"], figures["starts_refused"] = injected, refused
 	Report(t, "strace-start", began, w.Seed, figures)
+}
+
+// failingStart starts a server whose calls fail, and ends it. refused is what it says
+// if it does not come up.
+func failingStart(t *testing.T, e *hftest.Edge, i injection) (injected int, refused string) {
+	t.Helper()
+	s := &tracer{t: t, file: filepath.Join(t.TempDir(), "strace")}
+	if err := os.WriteFile(s.file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said := len(e.Log())
+	if err := e.TryRun(append(i.args(t, e, s.file), "-D")...); err == nil {
+		time.Sleep(50 * time.Millisecond)
+		e.Kill()
+		return s.stop(), ""
+	}
+	for line := range strings.Lines(e.Log()[min(said, len(e.Log())):]) {
+		var entry struct{ Level, Msg, Err string }
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Level == "ERROR" {
+			refused = strings.ReplaceAll(entry.Msg+": "+entry.Err, logDir(e), "")
+		}
+	}
+	if refused == "" {
+		t.Errorf("%s: the server did not start and did not say why", i)
+		refused = "?"
+	}
+	return s.stop(), refused
+}
+
+// The same where there is no log yet: whatever a failed start leaves behind, the next
+// one is none the worse.
+func TestFailingFirstStart(t *testing.T) {
+	needStrace(t)
+	began := time.Now()
+	refused, injected := map[string]string{}, 0
+	e := hftest.Start(t, hftest.Options{Config: busyDisk})
+	for _, kind := range kindsOfFile {
+		for _, c := range writing {
+			if !Soak() && c.err == "ENOSPC" {
+				continue
+			}
+			e.Kill()
+			if err := os.RemoveAll(e.DataDir()); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.MkdirAll(logDir(e), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			i := injection{Files: []string{kind}, Calls: c.calls, Error: c.err}
+			n, why := failingStart(t, e, i)
+			injected += n
+			if why != "" {
+				refused[i.String()] = why
+			}
+			e.Run()
+			r := e.Call(http.MethodPost, "/events", nil, map[string]any{"name": "n", "channel": "a", "data": "", "durable": true, "info": "position"})
+			if r.Status != http.StatusOK || !strings.Contains(r.Body, `"seq":1`) {
+				t.Errorf("after %s: %d %s", i, r.Status, r.Body)
+			}
+		}
+	}
+	Report(t, "strace-first-start", began, 0, map[string]any{"injected": injected, "starts_refused": refused})
 }

@@ -2,15 +2,11 @@ package oracle
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,6 +33,7 @@ type World struct {
 	work       sync.WaitGroup // publishers
 	epochs     map[string]string
 	checked    map[string]Position // history was checked up to it
+	notes      []string            // what the test did
 	epochsNew  int                 // how often a channel was found with another epoch
 
 	mu     sync.Mutex
@@ -125,6 +122,12 @@ func (w *World) stopPublishers() {
 	w.work.Wait()
 }
 
+// Note keeps what the test did, with the moment on the ledger's clock; the last of
+// them are told if the oracle finds something.
+func (w *World) Note(what string) {
+	w.notes = append(w.notes, fmt.Sprintf("at %d: %s", w.Ledger.Stamp(), what))
+}
+
 // fault notes what is wrong beyond the oracle. Any goroutine.
 func (w *World) fault(format string, args ...any) {
 	w.mu.Lock()
@@ -175,136 +178,14 @@ func (w *World) Start() time.Duration {
 	return (<-ready).Sub(began)
 }
 
-// channels are those that somebody publishes to.
-func (w *World) channels() []string {
-	names := map[string]bool{}
-	for _, p := range w.publishers {
-		names[p.s.Channel] = true
-	}
-	return slices.Sorted(maps.Keys(names))
-}
-
-// Position asks where a channel stands; none if it has no history.
-func (w *World) Position(channel string) Position {
-	w.t.Helper()
-	r := w.Edge.Call(http.MethodGet, "/channels/"+channel, url.Values{"info": {"position"}}, nil)
-	var body struct{ Position Position }
-	if err := json.Unmarshal([]byte(r.Body), &body); err != nil || r.Status != http.StatusOK {
-		w.t.Fatalf("position of %s: %d %s, %v", channel, r.Status, r.Body, err)
-	}
-	return body.Position
-}
-
-// SameEpochs looks whether the channels have the epochs that they had before, and
-// returns those that have another one.
-func (w *World) SameEpochs() (changed []string) {
-	w.t.Helper()
-	for _, channel := range w.channels() {
-		epoch := w.Position(channel).Epoch
-		if before := w.epochs[channel]; before != "" && before != epoch {
-			changed = append(changed, fmt.Sprintf("%s from %s to %s", channel, before, epoch))
-			w.epochsNew++
-		}
-		w.epochs[channel] = epoch
-	}
-	return changed
-}
-
-// History reads a channel's history to its head, from a position on, or all that is
-// kept. ok is false when the position is not in it any more.
-func (w *World) History(channel string, since Position) (k Kept, ok bool) {
-	w.t.Helper()
-	query := url.Values{"limit": {"1000"}}
-	if since.Epoch != "" {
-		query.Set("since", since.String())
-	}
-	for {
-		r := w.Edge.Call(http.MethodGet, "/channels/"+channel+"/history", query, nil)
-		var page struct {
-			Position Position
-			Oldest   uint64
-			Events   []KeptEvent
-			Next     *string
-		}
-		if err := json.Unmarshal([]byte(r.Body), &page); err != nil {
-			w.t.Fatalf("history of %s: %d %s, %v", channel, r.Status, r.Body, err)
-		}
-		if r.Status == http.StatusGone {
-			return Kept{At: page.Position, Oldest: page.Oldest}, false
-		}
-		if r.Status != http.StatusOK {
-			w.t.Fatalf("history of %s: %d %s", channel, r.Status, r.Body)
-		}
-		k.At, k.Oldest = page.Position, page.Oldest
-		k.Events = append(k.Events, page.Events...)
-		if page.Next == nil {
-			return k, true
-		}
-		query.Set("since", *page.Next)
-	}
-}
-
-// answeredSoFar is the newest event of each channel that was taken and has a
-// position. It is asked for while the server is away.
-func (w *World) answeredSoFar() map[string]int {
-	l := w.Ledger
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	newest := map[string]int{}
-	for channel, p := range l.pages {
-		for n := len(p.entries); n > 0 && newest[channel] == 0; n-- {
-			if e := &p.entries[n-1]; e.outcome == Taken && e.at.Epoch != "" {
-				newest[channel] = n
-			}
-		}
-	}
-	return newest
-}
-
-// checkReplayable looks whether the history has everything that was taken up to the
-// events in newest, since the last time that it looked. The whole is looked at in
-// the end; this names the restart that lost something.
-func (w *World) checkReplayable(newest map[string]int) {
-	w.t.Helper()
-	for channel, n := range newest {
-		since := w.checked[channel]
-		k, ok := w.History(channel, since)
-		if !ok {
-			w.t.Errorf("seed %d: the history of %s does not have %s any more, it stands at %s", w.Seed, channel, since, k.At)
-			continue
-		}
-		w.checked[channel] = w.kept(channel, k, since, n)
-	}
-}
-
-// kept checks that k has every event up to n that was taken behind since, and
-// returns the position of n.
-func (w *World) kept(channel string, k Kept, since Position, n int) Position {
-	w.t.Helper()
-	there := map[Position]string{}
-	for _, e := range k.Events {
-		there[Position{k.At.Epoch, e.Seq}] = e.Data
-	}
-	l := w.Ledger
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i := range n {
-		e := &l.pages[channel].entries[i]
-		if e.outcome != Taken || e.at.Epoch != k.At.Epoch || e.at.Seq <= since.Seq {
-			continue
-		}
-		if got, ok := l.Read(channel, there[e.at]); !ok || got != i+1 {
-			w.t.Errorf("seed %d: %s: event %d at %s was answered and is not replayed, but %.80q", w.Seed, channel, i+1, e.at, there[e.at])
-		}
-	}
-	return l.pages[channel].entries[n-1].at
-}
-
 // Settle ends the publishing, waits until every client has the last event of each of
 // its channels, or for as long as that may take, and returns the oracle's verdict.
 func (w *World) Settle(p Policy) Verdict {
 	w.t.Helper()
 	w.stopPublishers()
+	for _, c := range w.clients {
+		w.Await("subscribed: "+c.l.String(), c.Subscribed) // else it may come after the last event
+	}
 	w.lastWords()
 	var diaries []*Diary
 	behind := func() (who []string) {
@@ -335,7 +216,7 @@ func (w *World) Settle(p Policy) Verdict {
 	}
 	v := Check(w.Ledger, diaries, kept, p)
 	if !v.OK() {
-		w.t.Errorf("the oracle, seed %d: %s", w.Seed, v.String())
+		w.t.Errorf("the oracle, seed %d: %s\n%s", w.Seed, v.String(), strings.Join(w.notes, "\n"))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -358,73 +239,4 @@ func (w *World) lastWords() {
 		p.s.Except, p.s.Batch = nil, 1
 		w.Await("a last event on "+p.s.Channel, func() bool { return p.publish() == Taken })
 	}
-}
-
-// Figures are what every test tells about its run.
-func (w *World) Figures(v Verdict) map[string]any {
-	taken, refused, open := w.Ledger.Count()
-	lost, there, replayed, dials := 0, 0, 0, 0
-	statuses := map[string]int{}
-	for _, p := range w.publishers {
-		p.mu.Lock()
-		lost += p.lost
-		there += p.there
-		replayed += p.replayed
-		for s, n := range p.statuses {
-			statuses[s] += n
-		}
-		p.mu.Unlock()
-	}
-	for _, c := range w.clients {
-		dials += c.Dials()
-	}
-	return map[string]any{
-		"taken": taken, "refused": refused, "unanswered": open, "answers": statuses,
-		"answers_lost": lost, "answers_lost_published": there, "answers_replayed": replayed,
-		"clients": len(w.clients), "connects": dials, "delivered": v.Delivered, "recoveries": v.Recoveries, "gaps": v.Gaps,
-		"silent": v.Silent, "duplicate": v.Duplicates, "disorder": v.Disorder, "hole": v.Holes, "invented": v.Invented,
-		"misplaced": v.Misplaced, "not_kept": v.NotKept, "excused": v.Excused, "lost": v.Lost, "epochs_changed": w.epochsNew,
-	}
-}
-
-// answersLost counts the requests whose events clients have and whose answer was lost.
-func (w *World) answersLost() (there int) {
-	for _, p := range w.publishers {
-		there += p.there
-	}
-	return there
-}
-
-// Slowest is the longest that a taken request took on the channels that are asked for.
-func (w *World) Slowest(wanted func(Source) bool) (slowest time.Duration) {
-	for _, p := range w.publishers {
-		if !wanted(p.s) {
-			continue
-		}
-		p.mu.Lock()
-		for _, took := range p.latency {
-			slowest = max(slowest, took)
-		}
-		p.mu.Unlock()
-	}
-	return slowest
-}
-
-// Metric is a metric of the server, summed over its labels.
-func (w *World) Metric(name string) float64 {
-	w.t.Helper()
-	sum := 0.0
-	for line := range strings.Lines(w.Edge.Metrics()) {
-		rest, ok := strings.CutPrefix(line, name)
-		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
-			continue
-		}
-		fields := strings.Fields(line)
-		v, err := strconv.ParseFloat(fields[len(fields)-1], 64)
-		if err != nil {
-			w.t.Fatalf("metric %s: %v", line, err)
-		}
-		sum += v
-	}
-	return sum
 }

@@ -85,7 +85,6 @@ export class Stream extends Door {
         this.opened++;
         if (this.answer.status !== 200) {
           await this.answer.text();
-          if (this.answer.status === 503) continue; // as temporary as a lost line
           this.over = this.answer.status;
           return;
         }

@@ -24,11 +24,26 @@ export class Press {
   async publish(channel, times = 1, params = {}) {
     for (let i = 0; i < times; i++) {
       const n = this.last.get(channel) + 1;
-      const text = randomBytes(n % 300).toString('hex');
-      const data = { n, text, sum: sum(channel, n, text) };
-      await this.#send(channel, data, { idempotency_key: randomBytes(16).toString('hex'), ...params });
+      await this.#send(channel, this.#data(channel, n), { idempotency_key: randomBytes(16).toString('hex'), ...params });
       this.last.set(channel, n);
     }
+  }
+
+  // flood publishes many events of some kilobytes, ten in a request.
+  async flood(channel, times, bytes) {
+    for (const end = this.last.get(channel) + times; this.last.get(channel) < end; ) {
+      const n = this.last.get(channel);
+      const batch = Array.from({ length: Math.min(10, end - n) }, (_, i) => ({
+        channel, name: 'tick', data: this.#data(channel, n + 1 + i, bytes),
+      }));
+      await (await this.#sdk.triggerBatch(batch)).text();
+      this.last.set(channel, n + batch.length);
+    }
+  }
+
+  #data(channel, n, bytes = n % 300) {
+    const text = randomBytes(bytes / 2).toString('hex');
+    return { n, text, sum: sum(channel, n, text) };
   }
 
   async #send(channel, data, params) {

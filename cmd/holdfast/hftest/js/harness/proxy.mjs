@@ -51,6 +51,15 @@ export class Proxy {
     for (const line of this.#lines) line.left = bytes;
   }
 
+  // stall reads nothing more from the server until goOn(): its sockets fill up.
+  stall() {
+    for (const line of this.#lines) line.far?.pause();
+  }
+
+  goOn() {
+    for (const line of this.#lines) line.far?.resume();
+  }
+
   // hold accepts new lines and leaves them unanswered until release().
   hold() {
     this.#held = [];

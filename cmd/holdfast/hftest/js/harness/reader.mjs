@@ -7,13 +7,17 @@ import { Tab } from './tab.mjs';
 export class Reader {
   // ledgers: channel -> Ledger.
   ledgers = new Map();
+  // holes: how often the plug-in had to subscribe again because a number was missing.
+  // The server never makes it do so.
+  holes = 0;
 
-  // open connects; joined() waits. line is the server, or a proxy before it.
-  static open(t, line, { name = 'reader', channels = [], storage = null, ...options } = {}) {
+  // open connects; joined() waits. line is the server, or a proxy before it. stock: the
+  // page does without the plug-in.
+  static open(t, line, { name = 'reader', channels = [], storage = null, stock = false, ...options } = {}) {
     const reader = new Reader();
     reader.name = name;
     reader.tab = Tab.open(t, line, { name, ...options });
-    reader.install(reader.tab.pusher, storage);
+    if (!stock) reader.install(reader.tab.pusher, storage);
     for (const channel of channels) reader.subscribe(channel);
     t.after(() => reader.close());
     return reader;
@@ -21,6 +25,11 @@ export class Reader {
 
   // install gives a client, which Echo may have made, the plug-in.
   install(pusher, storage = null) {
+    const send = pusher.send_event;
+    pusher.send_event = (event, ...rest) => {
+      if (event === 'pusher:unsubscribe') this.holes++; // no test does
+      return send.call(pusher, event, ...rest);
+    };
     this.recovery = holdfastRecovery(pusher, { storage, onGap: (channel, reason) => this.ledger(channel).gap(reason) });
   }
 
@@ -43,6 +52,12 @@ export class Reader {
     }
   }
 
+  // returns waits until all channels are joined on another connection.
+  async returns(before) {
+    do await this.joined();
+    while (this.tab.socketId === before);
+  }
+
   // reaches waits for the last event of each of its channels.
   async reaches(press) {
     for (const [channel, ledger] of this.ledgers) await ledger.reaches(press.last.get(channel));
@@ -54,7 +69,7 @@ export class Reader {
 
   // close is what becomes of a page that is left: its position is written.
   close() {
-    this.recovery.stop();
+    this.recovery?.stop();
     this.tab.pusher.disconnect();
   }
 }

@@ -25,6 +25,7 @@ export class Server {
   #folder;
   #process = null;
   #exit = null;
+  #asked = false; // the process was told to end
   #log = '';
 
   // start waits until the server answers. It ends with the test or suite of t.
@@ -52,8 +53,11 @@ export class Server {
       '--admin-listen', `127.0.0.1:${this.adminPort}`,
       '--data-dir', this.#data,
     ];
-    const child = spawn(process.env.HFTEST_BIN, args, { cwd: this.#folder, env: cleanEnv(), stdio: ['ignore', 'pipe', 'pipe'] });
+    // A program with the race detector ends at the first race.
+    const env = { ...cleanEnv(), GORACE: 'halt_on_error=1' };
+    const child = spawn(process.env.HFTEST_BIN, args, { cwd: this.#folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
+    this.#asked = false;
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text) => (this.#log = (this.#log + text).slice(-20_000)));
     }
@@ -115,21 +119,24 @@ export class Server {
 
   // kill is kill -9: no close frame, no goodbye.
   async kill() {
+    this.#asked = true;
     this.#process.kill('SIGKILL');
     return within(this.#exit, 'exit after SIGKILL');
   }
 
   // terminate is an orderly stop.
   async terminate() {
+    this.#asked = true;
     this.#process.kill('SIGTERM');
     return within(this.#exit, `exit after SIGTERM; log:\n${this.#log}`);
   }
 
   async close() {
-    if (this.#process && this.#process.exitCode === null && this.#process.signalCode === null) {
-      await this.kill();
-    }
+    const alive = this.#process && this.#process.exitCode === null && this.#process.signalCode === null;
+    const asked = this.#asked;
+    if (alive) await this.kill();
     await rm(this.#folder, { recursive: true, force: true });
+    if (this.#process && !alive && !asked) throw new Error(`holdfast serve ended by itself:\n${this.#log}`);
   }
 }
 

@@ -31,6 +31,7 @@ function perfect(reader, press) {
   for (const [channel, last] of press.last) {
     assert.deepEqual(reader.ledger(channel).verdict(1, last), whole(last), `${reader.name}, ${channel}`);
   }
+  assert.equal(reader.holes, 0);
 }
 
 describe('a page with recovery', () => {
