@@ -2,10 +2,14 @@ package persist
 
 import (
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-edge/holdfast/persist/segment"
 )
 
 // payload is an item of a fixed size that tells nobody but a channel.
@@ -134,4 +138,59 @@ func BenchmarkReplay(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkOpen starts on what a kill leaves when nothing could be checkpointed: 200
+// MB of journal.
+func BenchmarkOpen(b *testing.B) {
+	var failing atomic.Bool
+	bench := newBench(b, func(c *Config) {
+		c.Logger = nil
+		c.UnsavedBytes, c.QueueBytes, c.CheckpointInterval = 1<<32, 1<<31, 10*time.Second
+		c.Hooks.Step = func(segment.Step, string) error {
+			if failing.Load() {
+				return syscall.EIO
+			}
+			return nil
+		}
+	})
+	failing.Store(true)
+	done := make(chan Result, 1000)
+	item := &payload{text: make([]byte, 400), done: done}
+	batch := make([]Append, 1000)
+	for i := range batch {
+		batch[i] = Append{Key: fmt.Sprintf("app/private-orders.%d", i), Rule: standard, Item: item}
+	}
+	for range 420 {
+		for bench.log.Append(batch) == ErrBusy {
+			time.Sleep(time.Millisecond)
+		}
+		for range batch {
+			if r := <-done; !r.Logged {
+				b.Fatalf("%+v", r.Err)
+			}
+		}
+	}
+	killed := bench.snapshot()
+	for b.Loop() {
+		b.StopTimer()
+		dir := b.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(killed)); err != nil {
+			b.Fatal(err)
+		}
+		cfg := bench.cfg
+		cfg.Dir, cfg.Hooks = dir, segment.Hooks{}
+		b.StartTimer()
+		l, err := Open(cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if n := l.unsavedEvents.Load(); n != 420_000 {
+			b.Fatalf("%d events", n)
+		}
+		l.Close()
+		os.RemoveAll(dir)
+		b.StartTimer()
+	}
 }

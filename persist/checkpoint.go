@@ -260,7 +260,12 @@ func (c *channel) settled(t taken) (cost int64, events int) {
 // channel has: full groups in the cache, the last one as the tail. mu is held.
 func (c *channel) keepHotLocked(through uint64) {
 	store := c.shard.log.store
-	for at := c.first; at <= through && c.holdsLocked(at); {
+	// Of a burst only what a reader may ask for next: others wait for this lock.
+	begin := c.first
+	if through > begin+keptHot {
+		begin = through - keptHot
+	}
+	for at := begin; at <= through && c.holdsLocked(at); {
 		if c.tail != nil && c.tail.Has(at) && c.tail.Has(min(through, groupEnd(at))) {
 			at = c.tail.Last + 1
 			continue
@@ -275,6 +280,9 @@ func (c *channel) keepHotLocked(through uint64) {
 		at = b.Last + 1
 	}
 }
+
+// keptHot is how many events of one channel a checkpoint keeps for its readers.
+const keptHot = 16 * segment.GroupEvents
 
 func groupEnd(seq uint64) uint64 {
 	return (seq-1)/segment.GroupEvents*segment.GroupEvents + segment.GroupEvents

@@ -22,10 +22,11 @@ func newEpoch() string {
 // derivedEpoch is the epoch that a head of an earlier life continues with. It is the
 // same each time it is asked for, since nothing is written until the channel's next
 // event.
-func derivedEpoch(life uint32, key, old string) string {
+func (m *meta) derivedEpoch(key, old string) string {
 	h := sha256.New()
-	var n [4]byte
-	binary.LittleEndian.PutUint32(n[:], life)
+	var n [12]byte
+	binary.LittleEndian.PutUint32(n[:], m.life)
+	binary.LittleEndian.PutUint64(n[4:], m.salt)
 	h.Write(n[:])
 	for _, s := range [...]string{key, old} {
 		h.Write([]byte(s))
@@ -55,6 +56,12 @@ func epochOf(b [16]byte) string {
 type era struct {
 	epoch string
 	start uint64 // the channel's seq when it began
+}
+
+func newSalt() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return binary.LittleEndian.Uint64(b[:])
 }
 
 func millis(t time.Time) int64 { return max(0, t.UnixMilli()) }

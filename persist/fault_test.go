@@ -3,6 +3,7 @@ package persist
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -270,4 +271,171 @@ func TestEachOperationFailsOnce(t *testing.T) {
 func (b *bench) checkpoint2() {
 	b.log.wantCheckpoint()
 	time.Sleep(5 * time.Millisecond)
+}
+
+// What was taken stays readable though a later event of the channel was withdrawn.
+func TestHistoryStepsOverWithdrawnEvents(t *testing.T) {
+	b, disk := newFaulty(t, func(c *Config) { c.Shards = 1 })
+	durable := standard
+	durable.Durable = true
+	for range 12 {
+		if r := b.start(Append{Key: "a", Rule: durable}, "before")(); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	disk.Fail(func(c journaltest.Call) *journaltest.Fault {
+		if c.Op == "sync" && strings.HasPrefix(c.Name, "journal/") || c.Op == "create" {
+			return &journaltest.Fault{Err: syscall.EIO}
+		}
+		return nil
+	})
+	if r := b.start(Append{Key: "a", Rule: durable}, "refused")(); !errors.Is(r.Err, ErrDurableUnavailable) {
+		t.Fatalf("%+v", r)
+	}
+	disk.Fail(nil)
+	b.eventually("mended", func() bool {
+		b.clock.advance(time.Second)
+		b.log.wantSync()
+		return b.log.Stats().Broken == 0
+	})
+	for range 3 {
+		if r := b.start(Append{Key: "a", Rule: durable}, "after")(); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	b.eventually("the mark is taken away", func() bool { return !b.log.mark.stands() })
+	check := func() {
+		t.Helper()
+		p := b.position("a")
+		for limit := 1; limit <= 20; limit++ {
+			var got []string
+			from, has := uint64(0), false
+			for {
+				n := 0
+				_, oldest, reason := b.log.History("a", durable, from, has, p.Epoch, limit, func(e Event) bool {
+					got = append(got, string(e.Payload))
+					from, has = e.Seq, true
+					n++
+					return true
+				})
+				if reason != ReasonOK || oldest != 1 {
+					t.Fatalf("limit %d, after %d: %q, oldest %d", limit, from, reason, oldest)
+				}
+				if n == 0 {
+					break
+				}
+			}
+			if len(got) != 15 || got[0] != "before#1" || got[11] != "before#12" || got[14] != fmt.Sprintf("after#%d", p.Seq) {
+				t.Fatalf("limit %d: %q", limit, got)
+			}
+		}
+		if _, from := b.log.Rewind("a", durable, 100, 0); from != p.Seq-3 {
+			t.Fatalf("a rewind begins at %d of %+v", from, p)
+		}
+	}
+	check()
+	b.checkpoint()
+	check()
+	b.restart()
+	check()
+}
+
+func TestStartOnAFullDiskDelivers(t *testing.T) {
+	b, _ := newFaulty(t)
+	epoch := b.publish("a", "one").Epoch
+	for _, boot := range []string{"boot-1", "boot-2"} {
+		t.Log(boot)
+		dir := b.snapshot()
+		b.log.Close()
+		b.dir, b.cfg.Dir, b.cfg.BootID = dir, dir, boot
+		disk := journaltest.New(dir, false)
+		b.cfg.FS = disk.FS()
+		disk.Fail(full)
+		b.open()
+		r := b.publish("a", "two")
+		if r.Err != nil || r.Logged {
+			t.Fatalf("%+v", r)
+		}
+		if r := b.start(Append{Key: "a", Rule: standard, Durable: true}, "no")(); !errors.Is(r.Err, ErrDurableUnavailable) {
+			t.Fatalf("%+v", r)
+		}
+		t.Log("killed like that, no epoch goes on")
+		shown := b.position("a").Epoch
+		dir = b.snapshot()
+		b.log.Close()
+		b.dir, b.cfg.Dir = dir, dir
+		disk = journaltest.New(dir, false)
+		b.cfg.FS = disk.FS()
+		disk.Fail(full)
+		b.open()
+		if p := b.position("a"); p.Epoch == shown || p.Epoch == epoch {
+			t.Fatalf("%+v", p)
+		}
+		t.Log("and with room it goes on by itself")
+		disk.Fail(nil)
+		b.eventually("ready", func() bool {
+			b.clock.advance(2 * time.Second)
+			b.log.wantSync()
+			return !b.log.unready.Load() && b.publish("a", "three").Logged
+		})
+		p := b.position("a")
+		if p.Broken {
+			t.Fatalf("%+v", p)
+		}
+		epoch = p.Epoch
+		b.eventually("the mark is taken away", func() bool { return !b.log.mark.stands() })
+	}
+}
+
+func TestLogThatCannotBeOpenedStandsBy(t *testing.T) {
+	b, _ := newFaulty(t)
+	epoch := b.publish("a", "one").Epoch
+	b.checkpoint()
+	dir := b.snapshot()
+	b.log.Close()
+	var failing atomic.Bool
+	failing.Store(true)
+	b.dir, b.cfg.Dir = dir, dir
+	b.cfg.FS = journaltest.New(dir, false).FS()
+	b.cfg.Hooks.OpenFile = func(name string, flag int, perm os.FileMode) (*os.File, error) {
+		if failing.Load() {
+			return nil, &os.PathError{Op: "open", Path: name, Err: syscall.EIO}
+		}
+		return os.OpenFile(name, flag, perm)
+	}
+	b.open()
+	if r := b.publish("a", "two"); r.Err != nil || r.Logged || string(r.Payload) != "two" {
+		t.Fatalf("%+v", r)
+	}
+	if r := b.start(Append{Key: "a", Rule: standard, Durable: true}, "no")(); !errors.Is(r.Err, ErrDurableUnavailable) {
+		t.Fatalf("%+v", r)
+	}
+	if p, resident := b.log.Head("a"); !resident || !p.Broken {
+		t.Fatalf("%+v", p)
+	}
+	b.wantReason("a", epoch, 1, ReasonUnavailable)
+	if _, err := b.log.Block("a", 1); !errors.Is(err, ErrUnavailable) {
+		t.Fatal(err)
+	}
+	prometheusText(t, b.log)
+	failing.Store(false)
+	b.eventually("open", func() bool { return !b.log.standby.Load() })
+	b.wantReason("a", epoch, 1, ReasonEpoch)
+	r := b.publish("a", "three")
+	if !r.Logged || r.Seq != 2 || r.Epoch == epoch {
+		t.Fatalf("%+v", r)
+	}
+	b.wantRecover("a", r.Epoch, 1, "three#2")
+	b.restart()
+	b.wantRecover("a", r.Epoch, 1, "three#2")
+
+	t.Log("closed while it stands by")
+	b.close()
+	failing.Store(true)
+	b.open()
+	b.publish("a", "four")
+	b.close()
+	failing.Store(false)
+	b.open()
+	b.wantReason("a", r.Epoch, 2, ReasonEpoch)
 }

@@ -21,8 +21,7 @@ func TestBitFlips(t *testing.T) {
 		fmt.Sscan(s, &seed)
 	}
 	rng := rand.New(rand.NewPCG(seed, 3))
-	b := newBench(t, func(c *Config) { c.Dir = quickDir(t); c.Logger = nil })
-	b.dir = b.cfg.Dir
+	b := newBench(t, func(c *Config) { c.Logger = nil })
 	m := newModel(t)
 	durable := standard
 	durable.Durable = true

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // soak switches the tests that have two sizes to the large one.
@@ -45,10 +47,28 @@ type bench struct {
 // standard is the rule that tests use unless they say otherwise.
 var standard = Rule{Events: 1000, Age: 5 * time.Minute, Bytes: 4 << 20, Replay: true}
 
+// quickDir is a directory in memory if there is a large one: what a kill or a power
+// cut leaves is known or computed, so nothing is gained by waiting for a disk.
+// Benchmarks have a real one.
+func quickDir(t testing.TB) string {
+	t.Helper()
+	const shm, enough = "/dev/shm", 2 << 30
+	var fs unix.Statfs_t
+	if _, timed := t.(*testing.B); timed || unix.Statfs(shm, &fs) != nil || int64(fs.Bavail)*fs.Bsize < enough {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp(shm, "holdfast-*")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // newBench opens a log. change may alter its configuration.
 func newBench(t testing.TB, change ...func(*Config)) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir(), clock: newClock()}
+	b := &bench{t: t, dir: quickDir(t), clock: newClock()}
 	b.cfg = Default()
 	b.cfg.Dir, b.cfg.Now, b.cfg.BootID = b.dir, b.clock.now, "boot-1"
 	b.cfg.Logger = func(level, msg string, kv ...any) { t.Log(append([]any{level, msg}, kv...)...) }
@@ -104,7 +124,7 @@ func (b *bench) snapshot() string {
 	b.t.Helper()
 	for {
 		passes := b.log.stats.passes.Load()
-		dir := b.t.TempDir()
+		dir := quickDir(b.t)
 		err := os.CopyFS(dir, os.DirFS(b.dir))
 		if passes%2 == 0 && passes == b.log.stats.passes.Load() {
 			if err != nil {

@@ -11,6 +11,10 @@ const retryMS = 1000
 // canWrite tells whether a group should be written. Between two tries of a log that
 // cannot, events are handed out unlogged without asking the disk.
 func (l *Log) canWrite(nowMS int64) bool {
+	if l.unready.Load() {
+		l.retryAt.Store(nowMS + retryMS)
+		return false
+	}
 	if l.unsaved.Load() > l.cfg.UnsavedBytes {
 		if l.retryAt.Load() == 0 {
 			l.warn("more events wait for a checkpoint than may be kept in memory; events are handed out unlogged",

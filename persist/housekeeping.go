@@ -29,6 +29,9 @@ func (k *checkpointer) housekeeping() {
 	l := k.log
 	now := l.cfg.Now()
 	nowMS := millis(now)
+	if err := l.ready(); err != nil {
+		l.writeFailed("meta", err, nowMS)
+	}
 	for _, s := range l.shards {
 		s.evict(nowMS, evictAtOnce)
 		if l.broken.Load() > 0 {
@@ -54,7 +57,7 @@ func (k *checkpointer) housekeeping() {
 // has its new epoch on disk.
 func (k *checkpointer) lowerMark() {
 	l := k.log
-	if !l.mark.stands() || l.broken.Load() > 0 {
+	if !l.mark.stands() || l.broken.Load() > 0 || l.unready.Load() {
 		return
 	}
 	if err := l.syncThrough(l.journal.Groups()); err != nil {

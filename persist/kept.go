@@ -12,6 +12,9 @@ import (
 // have been read. They are at most what is kept; never an error. It may read the
 // disk.
 func (l *Log) Rewind(key string, rule Rule, events int, age time.Duration) (pos Position, from uint64) {
+	if l.standby.Load() {
+		return l.lost(), 0
+	}
 	c, err := l.shardOf(key).load(key)
 	if err != nil {
 		l.readFailed("head", err)
@@ -35,58 +38,111 @@ func (l *Log) keptRun(c *channel, rule Rule, head uint64) uint64 {
 	first := l.oldest(c, rule)
 	for at := first; at <= head; {
 		b, err := l.block(c, at)
-		if err != nil {
-			at++
-			if !errors.Is(err, ErrGone) {
-				l.readFailed("read", err)
-				at = (at-2)/segment.GroupEvents*segment.GroupEvents + segment.GroupEvents + 1
-			}
-			first = at // what lies before a hole is not given out
+		if err == nil {
+			at = b.Last + 1
 			continue
 		}
-		at = b.Last + 1
+		if !errors.Is(err, ErrGone) {
+			l.readFailed("read", err)
+		}
+		at = l.next(c, at+1, head)
+		first = at // a run has no hole
 	}
 	return min(first, head+1)
 }
 
 // oldest is the first event that the rule keeps: seq + 1 of the head if that is
 // none. What is kept is looked for by halves, since time and running total grow with
-// seq; whether something is missing in between is not its matter.
+// seq; events that are missing in between are stepped over.
 func (l *Log) oldest(c *channel, rule Rule) uint64 {
 	head := c.view()
 	low := max(head.floor, head.seq-min(head.seq, uint64(max(0, rule.Events)))) + 1
-	high := head.seq + 1 // the answer lies in [low, high]
+	high := head.seq + 1 // events from here on are accounted for
+	oldest := high
 	for low < high {
 		middle := low + (high-low)/2
-		b, err := l.block(c, middle)
-		if err != nil {
-			// Retention took it, and what is older; or it was withdrawn.
-			low = middle + 1
+		at := l.next(c, middle, high-1)
+		if at >= high {
+			high = middle // there is nothing in between
 			continue
 		}
-		if !l.keeps(rule, head.headState, b, middle) {
-			low = middle + 1
+		b, err := l.block(c, at)
+		if err != nil || !l.keeps(rule, head.headState, b, at) {
+			low = at + 1
 			continue
 		}
+		oldest, high = at, middle
 		// The block answers for its other events as well.
-		high = middle
-		for high > low && high > b.First && l.keeps(rule, head.headState, b, high-1) {
-			high--
+		for oldest > max(low, b.First) && l.keeps(rule, head.headState, b, oldest-1) {
+			oldest--
 		}
-		if high > b.First {
-			return high
+		high = min(high, oldest)
+	}
+	return oldest
+}
+
+// next is the first event in [from, to] that is there; to + 1 for none.
+func (l *Log) next(c *channel, from, to uint64) uint64 {
+	if from > to {
+		return to + 1
+	}
+	onDisk := c.onDisk(from)
+	found := uint64(0)
+	if onDisk >= from {
+		err := l.store.Read(c.key, from-1, min(onDisk, to), 1, 0, func(r *segment.Record) bool {
+			found = r.Seq
+			return false
+		})
+		if err != nil {
+			l.readFailed("read", err)
 		}
 	}
-	return high
+	if found == 0 {
+		found = c.nextIndexed(from)
+	}
+	if found == 0 || found > to {
+		return to + 1
+	}
+	return found
+}
+
+// onDisk is the last event that has to be looked for on disk, if any from seq on is;
+// 0 when the index has seq.
+func (c *channel) onDisk(seq uint64) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.holdsLocked(seq) {
+		return 0
+	}
+	return min(c.saved, c.seen.seq)
+}
+
+// nextIndexed is the first event from seq on that the index has; 0 for none.
+func (c *channel) nextIndexed(seq uint64) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for at := max(seq, c.first); c.holdsLocked(at) && at <= c.seen.seq; at++ {
+		if !c.events[at-c.first].withdrawn {
+			return at
+		}
+	}
+	return 0
 }
 
 // History calls visit with up to limit kept events, ascending: those after from, or
 // from the oldest when hasFrom is false. oldest is the first kept seq, pos.Seq + 1
 // for none. An event is visit's to keep; false from visit ends it. With a reason
-// other than ReasonOK, visit is not called. It may read the disk.
+// other than ReasonOK, visit is not called.
+//
+// The present epoch comes without a hole. What is kept of earlier ones is given out
+// too, and may have some; from may then be below pos.Start, as it is when history is
+// read page by page. It may read the disk.
 func (l *Log) History(
 	key string, rule Rule, from uint64, hasFrom bool, epoch string, limit int, visit func(Event) bool,
 ) (pos Position, oldest uint64, reason Reason) {
+	if l.standby.Load() {
+		return l.lost(), 1, ReasonUnavailable
+	}
 	c, err := l.shardOf(key).load(key)
 	if err != nil {
 		l.readFailed("head", err)
@@ -109,14 +165,14 @@ func (l *Log) History(
 	if !hasFrom {
 		from = oldest - 1
 	}
-	events, err := l.gather(c, from+1, head.seq, limit)
+	events, err := l.gather(c, from+1, head, limit)
 	switch {
 	case isHole(err) && hasFrom:
 		l.renew(key, head.era, holeAt(err))
 		return l.positionOf(l.shardOf(key).find(key)), oldest, ReasonUnavailable
 	case isHole(err):
 		oldest = l.keptRun(c, rule, head.seq)
-		if events, err = l.gather(c, oldest, head.seq, limit); err == nil {
+		if events, err = l.gather(c, oldest, head, limit); err == nil {
 			break
 		}
 		fallthrough
@@ -141,7 +197,7 @@ func (l *Log) judgeFrom(head view, rule Rule, from uint64, hasFrom bool, epoch s
 		return ReasonOK
 	case head.broken:
 		return ReasonUnavailable
-	case epoch != head.era.epoch || from < head.era.start:
+	case epoch != head.era.epoch:
 		return ReasonEpoch
 	case from > head.seq:
 		return ReasonAhead
@@ -152,19 +208,22 @@ func (l *Log) judgeFrom(head view, rule Rule, from uint64, hasFrom bool, epoch s
 	}
 }
 
-// gather collects up to limit events of [from, to]. The events borrow from immutable
-// blocks.
-func (l *Log) gather(c *channel, from, to uint64, limit int) ([]Event, error) {
+// gather collects up to limit events from from on. They borrow from immutable blocks.
+func (l *Log) gather(c *channel, from uint64, head view, limit int) ([]Event, error) {
 	var events []Event
-	for at := from; at <= to && len(events) < limit; {
+	for at := from; at <= head.seq && len(events) < limit; {
 		b, err := l.block(c, at)
 		switch {
-		case errors.Is(err, ErrGone), errors.Is(err, segment.ErrDamaged):
-			return nil, hole(at)
-		case err != nil:
+		case err == nil:
+		case !errors.Is(err, ErrGone) && !errors.Is(err, segment.ErrDamaged):
 			return nil, err
+		case at > head.era.start:
+			return nil, hole(at)
+		default:
+			at = l.next(c, at+1, head.seq)
+			continue
 		}
-		for ; at <= min(b.Last, to) && len(events) < limit; at++ {
+		for ; at <= min(b.Last, head.seq) && len(events) < limit; at++ {
 			events = append(events, Event{
 				Seq: at, TimeMS: b.TimeMS(at), Origin: b.Origin(at), Payload: b.Payload(at),
 			})

@@ -220,6 +220,9 @@ func (l *Log) Answer(id []byte, sum [32]byte, status int, body []byte) error {
 	if l.closed.Load() {
 		return ErrClosed
 	}
+	if l.standby.Load() {
+		return ErrUnavailable
+	}
 	hashed, value, nowMS := answerID(id), encodeAnswer(sum, status, body), l.nowMS()
 	if l.keys.len() >= l.cfg.IdempotencyKeys {
 		return ErrBusy // checkpoints fail, and what they should write is all in memory
@@ -243,6 +246,9 @@ func (l *Log) Answer(id []byte, sum [32]byte, status int, body []byte) error {
 // Answered is the remembered answer to the request with this id. It may read the
 // disk.
 func (l *Log) Answered(id []byte) (sum [32]byte, status int, body []byte, ok bool, err error) {
+	if l.standby.Load() {
+		return sum, 0, nil, false, ErrUnavailable
+	}
 	value, ok, err := l.lookup(answerID(id))
 	if err != nil || !ok {
 		return sum, 0, nil, false, err

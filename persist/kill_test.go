@@ -56,6 +56,9 @@ func child(dir string) {
 				if l.Append([]Append{a}) == nil {
 					<-done
 				}
+				if g > 1 {
+					time.Sleep(100 * time.Microsecond) // durable events are the rarer ones otherwise
+				}
 			}
 		}()
 	}
@@ -63,7 +66,7 @@ func child(dir string) {
 }
 
 func TestKilledProcessLosesNothingItHandedOut(t *testing.T) {
-	dir := t.TempDir()
+	dir := quickDir(t)
 	m := newModel(t)
 	m.rule = roomy
 	m.known = func(_, body string) bool { return strings.Count(body, "-") == 2 }
@@ -85,7 +88,7 @@ func TestKilledProcessLosesNothingItHandedOut(t *testing.T) {
 			cmd.Wait()
 			t.Fatalf("the child says %q", lines.Text())
 		}
-		timer := time.AfterFunc(time.Duration(1+rand.IntN(120))*time.Millisecond, func() { cmd.Process.Kill() })
+		timer := time.AfterFunc(time.Duration(1+rand.IntN(60))*time.Millisecond, func() { cmd.Process.Kill() })
 		for lines.Scan() {
 			var key, payload string
 			var g given

@@ -28,7 +28,9 @@ type Log struct {
 
 	syncerDone, checkpointerDone chan struct{}
 	stopSyncer, stopCheckpointer chan struct{}
-	fill                         chan struct{} // capacity 1: enough has gathered for a checkpoint
+	stopOpener                   chan struct{}
+	opener                       sync.WaitGroup // of a log that stands by
+	fill                         chan struct{}  // capacity 1: enough has gathered for a checkpoint
 
 	// admit is held for reading while events are queued, and to close.
 	admit  sync.RWMutex
@@ -36,6 +38,7 @@ type Log struct {
 
 	// Atomic; any goroutine.
 	closed          atomic.Bool
+	standby         atomic.Bool // the files are not open
 	meta            atomic.Pointer[meta]
 	queued          admission
 	durable         atomic.Int64 // durable events that were admitted and not handed out
@@ -45,6 +48,7 @@ type Log struct {
 	broken          atomic.Int64 // channels that have handed out unlogged events
 	retryAt         atomic.Int64 // Unix ms; 0: the last write worked
 	lostHeads       atomic.Bool
+	unready         atomic.Bool // meta is not written yet
 	checkpointsFail atomic.Bool
 	stats           stats
 }
@@ -70,7 +74,8 @@ func Open(cfg Config) (*Log, error) {
 	l := &Log{
 		cfg: cfg, seed: maphash.MakeSeed(), syncs: newSyncs(), fill: make(chan struct{}, 1),
 		syncerDone: make(chan struct{}), checkpointerDone: make(chan struct{}),
-		stopSyncer: make(chan struct{}), stopCheckpointer: make(chan struct{}),
+		stopSyncer: make(chan struct{}), stopCheckpointer: make(chan struct{}), stopOpener: make(chan struct{}),
+		mark: &mark{},
 	}
 	l.keys.fresh = map[string]keyValue{}
 	l.queued.maxEvents, l.queued.maxBytes = int64(cfg.QueueEvents), cfg.QueueBytes
@@ -80,16 +85,26 @@ func Open(cfg Config) (*Log, error) {
 	for i := range cfg.Shards {
 		l.shards = append(l.shards, newShard(l, i))
 	}
-	if err := l.restore(); err != nil {
+	if err := l.restore(false); err != nil {
 		l.closeFiles()
-		return nil, err
+		if !mayPass(err) {
+			return nil, errors.Join(err, l.mark.close())
+		}
+		l.forget()
+		l.standBy(err)
+	} else {
+		l.startKeepers()
 	}
-	go l.syncer()
-	go l.keeper.run()
 	for _, s := range l.shards {
 		go s.run()
 	}
 	return l, nil
+}
+
+// startKeepers starts what works on open files.
+func (l *Log) startKeepers() {
+	go l.syncer()
+	go l.keeper.run()
 }
 
 // openStore opens the segments.
@@ -134,7 +149,7 @@ func (l *Log) Append(events []Append) error {
 		size += e.size()
 	}
 	if durable > 0 {
-		if l.degraded(l.nowMS()) {
+		if l.standby.Load() || l.degraded(l.nowMS()) {
 			l.stats.refused.Add(1)
 			return ErrDurableUnavailable
 		}
@@ -204,11 +219,16 @@ func (l *Log) close() error {
 	l.admit.Lock()
 	l.closed.Store(true)
 	l.admit.Unlock()
+	close(l.stopOpener)
+	l.opener.Wait()
 	for _, s := range l.shards {
 		s.close()
 	}
 	for _, s := range l.shards {
 		<-s.stopped
+	}
+	if l.standby.Load() {
+		return l.mark.close()
 	}
 	close(l.stopCheckpointer)
 	<-l.checkpointerDone
@@ -219,7 +239,7 @@ func (l *Log) close() error {
 
 	m := *l.meta.Load()
 	errs := []error{checkpointed}
-	if err := l.journal.Close(); err != nil {
+	if err := l.journal.Close(); err != nil || l.unready.Load() {
 		errs = append(errs, err)
 	} else {
 		m.clean = true
@@ -231,7 +251,7 @@ func (l *Log) close() error {
 	return errors.Join(errs...)
 }
 
-// closeFiles is for an Open that did not get through.
+// closeFiles is for a restore that did not get through. The mark stays.
 func (l *Log) closeFiles() {
 	if l.journal != nil {
 		l.journal.Close()
@@ -239,7 +259,5 @@ func (l *Log) closeFiles() {
 	if l.store != nil {
 		l.store.Close()
 	}
-	if l.mark != nil {
-		l.mark.close()
-	}
+	l.journal, l.store = nil, nil
 }

@@ -20,10 +20,12 @@ import (
 // process, and a power cut ends all other epochs anyway.
 type mark struct {
 	mu     sync.Mutex
-	file   journal.File // guarded by mu
+	file   journal.File // guarded by mu; nil until it could be opened
 	set    bool         // guarded by mu
 	synced bool         // guarded by mu: the disk has it as set says
 }
+
+var errNoMark = errors.New("persist: the mark cannot be opened")
 
 const (
 	markFile  = "behind"
@@ -46,33 +48,32 @@ func decodeMark(b []byte) bool {
 	return len(b) != markBytes || string(b[:len(markMagic)+1]) != markMagic+"0"
 }
 
-// openMark opens the file, making it if there is none, and tells whether it stands.
-func openMark(files journal.FS, dir string) (m *mark, stood bool, err error) {
+// open opens the file, making it if there is none, and tells whether it stands. It
+// may be called again, also after it failed.
+func (m *mark) open(files journal.FS, dir string) (stands bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.file != nil {
+		return m.set, nil
+	}
 	path := filepath.Join(dir, markFile)
 	b, err := files.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		f, err := files.WriteNew(dir, markFile, markContent(false))
-		if err != nil {
-			return nil, false, fmt.Errorf("persist: make mark: %w", err)
-		}
-		return &mark{file: f}, false, nil
+	missing := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case err != nil && !missing:
+		return true, fmt.Errorf("persist: read mark: %w", err)
+	case missing || len(b) != markBytes:
+		m.set = !missing
+		m.file, err = files.WriteNew(dir, markFile, markContent(m.set))
+	default:
+		m.set = decodeMark(b)
+		m.file, err = files.Update(path)
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("persist: read mark: %w", err)
+		m.file = nil
+		return true, fmt.Errorf("persist: open mark: %w", err)
 	}
-	if len(b) != markBytes {
-		f, err := files.WriteNew(dir, markFile, markContent(true))
-		if err != nil {
-			return nil, false, fmt.Errorf("persist: make mark: %w", err)
-		}
-		return &mark{file: f, set: true}, true, nil
-	}
-	f, err := files.Update(path)
-	if err != nil {
-		return nil, false, fmt.Errorf("persist: open mark: %w", err)
-	}
-	stood = decodeMark(b)
-	return &mark{file: f, set: stood}, stood, nil
+	return m.set, nil
 }
 
 // raise makes the mark stand, on the disk if synced says so. It is called before an
@@ -110,6 +111,9 @@ func (m *mark) lower(settled func() bool) error {
 }
 
 func (m *mark) write(set bool) error {
+	if m.file == nil {
+		return errNoMark
+	}
 	_, err := m.file.WriteAt(markContent(set)[len(markMagic):len(markMagic)+1], int64(len(markMagic)))
 	return err
 }
@@ -120,4 +124,13 @@ func (m *mark) stands() bool {
 	return m.set
 }
 
-func (m *mark) close() error { return m.file.Close() }
+func (m *mark) close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.file == nil {
+		return nil
+	}
+	err := m.file.Close()
+	m.file = nil
+	return err
+}

@@ -16,13 +16,16 @@ import (
 // meta is what the log knows of itself from one start to the next; the file `meta`,
 // replaced as a whole:
 //
-//	| "hfmeta" | version u16 | life u32 | hard u32 | clean u8 | id length u8 | boot length u8 | zero u8 | id | boot | crc32c u32 |
+//	| "hfmeta" | version u16 | life u32 | hard u32 | clean u8 | id length u8 | boot length u8 | zero u8 | salt u64 | id | boot | crc32c u32 |
 type meta struct {
 	// id is the epoch of every channel that has none of its own.
 	id string
 	// life counts the times that epochs could not be continued: heads of an earlier
 	// life get a new epoch, unless they are durable.
 	life uint32
+	// salt makes the epochs that a life begins with its own, even if an earlier start
+	// counted the same life and could not write it down.
+	salt uint64
 	// hard is the last life that ended the durable heads' epochs as well.
 	hard uint32
 	// boot is the kernel's boot during which the log was last open.
@@ -35,7 +38,7 @@ const (
 	metaFile    = "meta"
 	metaMagic   = "hfmeta"
 	metaVersion = 1
-	metaHeader  = 20
+	metaHeader  = 28
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -50,6 +53,7 @@ func (m meta) encode() []byte {
 		clean = 1
 	}
 	b = append(b, clean, uint8(len(m.id)), uint8(len(m.boot)), 0)
+	b = binary.LittleEndian.AppendUint64(b, m.salt)
 	b = append(append(b, m.id...), m.boot...)
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
@@ -72,7 +76,8 @@ func decodeMeta(b []byte) (meta, error) {
 	}
 	return meta{
 		life: binary.LittleEndian.Uint32(b[8:]), hard: binary.LittleEndian.Uint32(b[12:]), clean: b[16] == 1,
-		id: string(body[metaHeader : metaHeader+id]), boot: string(body[metaHeader+id:]),
+		salt: binary.LittleEndian.Uint64(b[20:]),
+		id:   string(body[metaHeader : metaHeader+id]), boot: string(body[metaHeader+id:]),
 	}, nil
 }
 

@@ -103,6 +103,9 @@ func oneIf(b bool) float64 {
 }
 
 func (c *collector) segments(counter func(*prometheus.Desc, uint64, ...string), gauge func(*prometheus.Desc, float64, ...string)) {
+	if c.log.standby.Load() {
+		return
+	}
 	st := c.log.store.Stats()
 	all := int64(0)
 	for class, n := range st.Files {

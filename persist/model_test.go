@@ -2,6 +2,7 @@ package persist
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -80,7 +81,10 @@ func (m *model) until(at int) *model {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := newModel(m.t)
-	c.rule, c.known, c.submitted = m.rule, m.known, m.submitted
+	c.rule, c.known = m.rule, m.known
+	for key, bodies := range m.submitted {
+		c.submitted[key] = maps.Clone(bodies)
+	}
 	for key, all := range m.given {
 		n := 0
 		for n < len(all) && all[n].at <= at {
@@ -144,7 +148,7 @@ func (m *model) channel(l *Log, key string, damaged bool) (fault string) {
 			return fmt.Sprintf("durable %.40q, acknowledged with seq %d, is not in history (it has %d events, head %+v)", g.body, g.seq, len(kept), p)
 		}
 		// All clients of a short history, some of a long one, the last ones of any.
-		if i%(1+len(given)/50) == 0 || i > len(given)-5 {
+		if i%(1+len(given)/50+len(given)/1000*100) == 0 || i > len(given)-5 {
 			if fault := m.client(l, key, g, given[i+1:]); fault != "" {
 				return fault
 			}

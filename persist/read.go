@@ -10,6 +10,9 @@ import (
 // may be called on an event loop. resident false: it is on disk, ask Load. A channel
 // that has had no events stands at (the life's id, 0).
 func (l *Log) Head(key string) (p Position, resident bool) {
+	if l.standby.Load() {
+		return l.lost(), true
+	}
 	nowMS := l.nowMS()
 	if c := l.shardOf(key).find(key); c != nil {
 		c.touched.Store(nowMS)
@@ -24,6 +27,9 @@ func (l *Log) Head(key string) (p Position, resident bool) {
 // Load is Head for a channel that is not resident, and makes it so for at least
 // Config.Resident. It may read the disk.
 func (l *Log) Load(key string) (Position, error) {
+	if l.standby.Load() {
+		return l.lost(), nil
+	}
 	c, err := l.shardOf(key).load(key)
 	if err != nil {
 		return Position{}, err
@@ -41,6 +47,9 @@ func (l *Log) positionOf(c *channel) Position {
 // Last is a cache channel's last event and how long it still lives, from memory only:
 // false when there is none, its time is over, or the channel is not resident.
 func (l *Log) Last(key string) (e Event, left time.Duration, ok bool) {
+	if l.standby.Load() {
+		return Event{}, 0, false
+	}
 	c := l.shardOf(key).find(key)
 	if c == nil {
 		return Event{}, 0, false
@@ -59,6 +68,9 @@ func (l *Log) Last(key string) (e Event, left time.Duration, ok bool) {
 // one group of 64. It may read the disk. ErrGone: the event is not kept, or not
 // visible.
 func (l *Log) Block(key string, seq uint64) (*Block, error) {
+	if l.standby.Load() {
+		return nil, ErrUnavailable
+	}
 	c, err := l.shardOf(key).load(key)
 	if err != nil {
 		return nil, err
@@ -72,6 +84,9 @@ func (l *Log) Block(key string, seq uint64) (*Block, error) {
 // Hot is Block from memory only: it never waits for a disk and may be called on an
 // event loop. nil: not in memory, or not there.
 func (l *Log) Hot(key string, seq uint64) *Block {
+	if l.standby.Load() {
+		return nil
+	}
 	c := l.shardOf(key).find(key)
 	if c == nil {
 		return nil

@@ -13,6 +13,12 @@ import (
 // the subscriber goes on at the position that is returned, and has lost continuity.
 // It may read the disk.
 func (l *Log) Recover(key string, rule Rule, epoch string, from uint64, max int) (Position, Reason) {
+	if l.standby.Load() {
+		if rule.Events <= 0 || !rule.Replay {
+			return l.lost(), ReasonOff
+		}
+		return l.lost(), ReasonUnavailable
+	}
 	c, err := l.shardOf(key).load(key)
 	if err != nil {
 		l.readFailed("head", err)

@@ -20,8 +20,10 @@ type restorer struct {
 	holed   map[*channel]bool // lost events: whatever its life, its epoch ends
 }
 
-// restore opens the files and replays the journal.
-func (l *Log) restore() error {
+// restore opens the files and replays the journal. stoodBy: events were handed out
+// unlogged while they could not be opened.
+func (l *Log) restore(stoodBy bool) error {
+	behind, markErr := l.mark.open(l.cfg.FS, l.cfg.Dir)
 	m, fresh, err := readMeta(l.cfg.FS, l.cfg.Dir)
 	if err != nil && !errors.Is(err, ErrDamaged) {
 		return fmt.Errorf("persist: read meta: %w", err)
@@ -37,11 +39,13 @@ func (l *Log) restore() error {
 	if err != nil {
 		return err
 	}
+	if _, _, err := l.store.Head("\x01"); err != nil {
+		return fmt.Errorf("persist: heads: %w", err) // without them no channel's place is known
+	}
 	headsLost := slices.ContainsFunc(damage, func(d segment.Damage) bool { return d.File == segment.HeadsFile })
 	l.stats.damaged.Add(uint64(len(damage)))
-	var behind bool
-	if l.mark, behind, err = openMark(l.cfg.FS, l.cfg.Dir); err != nil {
-		return err
+	if markErr != nil {
+		return markErr
 	}
 	r := &restorer{log: l, reindex: len(damage) > 0, holed: map[*channel]bool{}}
 	var gaps []journal.Damage
@@ -59,20 +63,35 @@ func (l *Log) restore() error {
 		l.warn("a group of the journal makes no sense", "err", r.broken)
 	}
 	lost = lost || fresh && (r.groups > 0 || l.store.Stats().Heads > 0)
-	hard := behind || headsLost || lost || len(gaps) > 0 || r.broken != nil
+	hard := behind || stoodBy || headsLost || lost || len(gaps) > 0 || r.broken != nil
 	m = l.begin(m, lost, fresh || !sameBoot || hard, hard)
-	if err := writeMeta(l.cfg.FS, l.cfg.Dir, m); err != nil {
-		return err
-	}
 	l.meta.Store(&m)
+	l.unready.Store(true)
 	if hard {
 		l.warn("continuity cannot be proved: all channels have new epochs", "behind", behind, "heads", headsLost, "journal", len(gaps))
 	}
 	r.finish()
-	if err := l.mark.lower(func() bool { return true }); err != nil {
-		return fmt.Errorf("persist: lower mark: %w", err)
+	if err := l.ready(); err != nil {
+		l.writeFailed("meta", err, l.nowMS())
 	}
 	return nil
+}
+
+// ready writes down how this run stands to the ones before. Until that is done
+// nothing may be logged: the next start would take it for continued. A full disk does
+// not keep the server from starting.
+func (l *Log) ready() error {
+	if !l.unready.Load() {
+		return nil
+	}
+	if err := writeMeta(l.cfg.FS, l.cfg.Dir, *l.meta.Load()); err != nil {
+		return err
+	}
+	l.unready.Store(false)
+	if l.broken.Load() > 0 {
+		return nil // of this run: the checkpointer lowers the mark
+	}
+	return l.mark.lower(func() bool { return l.broken.Load() == 0 })
 }
 
 // begin is the meta of this run. ends: epochs cannot go on; hard: not even those of
@@ -84,7 +103,7 @@ func (l *Log) begin(m meta, lost, ends, hard bool) meta {
 	}
 	if ends {
 		m.life++
-		m.id = newEpoch()
+		m.id, m.salt = newEpoch(), newSalt()
 		if hard {
 			m.hard = m.life
 		}
@@ -256,7 +275,7 @@ func (r *restorer) finish() {
 			before := c.next.era
 			c.next = l.proved(c.key, c.next)
 			if r.holed[c] && c.next.era == before {
-				c.next.era = &era{epoch: derivedEpoch(c.next.life, c.key, before.epoch), start: c.next.seq}
+				c.next.era = &era{epoch: l.meta.Load().derivedEpoch(c.key, before.epoch), start: c.next.seq}
 				l.stats.epochs.Add(1)
 			}
 			if c.next.era != before {

@@ -101,7 +101,11 @@ func (s *shard) run() {
 		controls, closing := s.take()
 		s.settle()
 		s.mend()
-		if s.done < len(s.work) {
+		switch {
+		case s.done == len(s.work):
+		case s.log.standby.Load():
+			s.stepStandby()
+		default:
 			s.step()
 		}
 		for _, f := range controls {

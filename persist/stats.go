@@ -118,12 +118,16 @@ type Stats struct {
 // Stats may be called at any time until Close.
 func (l *Log) Stats() Stats {
 	s := &l.stats
+	journalBytes := int64(0)
+	if !l.standby.Load() {
+		journalBytes = l.journal.Bytes()
+	}
 	return Stats{
 		Queued: l.queued.events.Load(), Durable: l.durable.Load(),
 		Unsaved: l.unsavedEvents.Load(), UnsavedBytes: l.unsaved.Load(),
-		Resident: s.resident.Load(), Broken: l.broken.Load(), Behind: l.mark.stands(), Degraded: l.degraded(l.nowMS()),
+		Resident: s.resident.Load(), Broken: l.broken.Load(), Behind: l.mark.stands(), Degraded: l.standby.Load() || l.degraded(l.nowMS()),
 		Unlogged: s.unlogged.Load(), Refused: s.refused.Load(), Epochs: s.epochs.Load(), Damaged: s.damaged.Load(),
-		Committed: s.committed.Load(), ReplayedGroups: s.replayed.Load(), JournalBytes: l.journal.Bytes(),
+		Committed: s.committed.Load(), ReplayedGroups: s.replayed.Load(), JournalBytes: journalBytes,
 	}
 }
 

@@ -60,7 +60,7 @@ func (l *Log) adopt(h segment.Head) headState {
 func (l *Log) proved(key string, state headState) headState {
 	m := l.meta.Load()
 	if state.life < m.hard || state.life < m.life && !state.durable {
-		state.era = &era{epoch: derivedEpoch(m.life, key, state.era.epoch), start: state.seq}
+		state.era = &era{epoch: m.derivedEpoch(key, state.era.epoch), start: state.seq}
 		l.stats.epochs.Add(1)
 	}
 	state.life = m.life

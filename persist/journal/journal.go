@@ -44,7 +44,7 @@ type Journal struct {
 	mu struct {
 		sync.Mutex
 		part   uint64
-		file   File
+		file   File  // nil: no part could be made yet
 		end    int64 // good bytes of the part
 		torn   bool  // bytes beyond end may be there
 		synced int64 // bytes of the part that are on disk for sure
@@ -76,7 +76,8 @@ const defaultKeptBytes = 128 << 20
 
 // Open reads all parts in order, calls replay with every group, which may keep it,
 // and starts a new part. It returns the parts that have lost groups; they stay in
-// place until they are dropped. An error of replay ends it.
+// place until they are dropped. An error of replay ends it. A disk on which no part
+// can be made does not: the journal is sealed then, as after a failed sync.
 func Open(cfg Config, replay func(part uint64, group []byte) error) (*Journal, []Damage, error) {
 	cfg.FS = cfg.FS.OrOS()
 	if cfg.KeptBytes == 0 {
@@ -91,7 +92,7 @@ func Open(cfg Config, replay func(part uint64, group []byte) error) (*Journal, [
 	}
 	j := &Journal{cfg: cfg, old: r.old}
 	if err := j.start(r.next, r.end, nil); err != nil {
-		return nil, nil, fmt.Errorf("open journal: %w", err)
+		j.mu.part, j.mu.synced, j.mu.end, j.mu.sealed = r.next-1, r.end, r.end, true
 	}
 	return j, r.damage, nil
 }
@@ -190,7 +191,10 @@ func (j *Journal) Close() error {
 		return nil
 	}
 	m.closed = true
-	return errors.Join(err, m.file.Close())
+	if m.file != nil {
+		err = errors.Join(err, m.file.Close())
+	}
+	return err
 }
 
 func (j *Journal) path(part uint64) string { return filepath.Join(j.cfg.Dir, partName(part)) }

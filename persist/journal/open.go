@@ -73,9 +73,7 @@ func (r *reader) list() ([]uint64, error) {
 		if n, ok := parsePart(name); ok {
 			numbers = append(numbers, n)
 		} else if strings.HasSuffix(name, asideSuffix) && !r.readOnly {
-			if err := r.cfg.FS.Remove(filepath.Join(r.cfg.Dir, name)); err != nil {
-				return nil, err
-			}
+			_ = r.cfg.FS.Remove(filepath.Join(r.cfg.Dir, name)) // it is not read, and overwritten when its turn comes
 		}
 	}
 	return numbers, nil // names are in order, and so are equally long numbers
@@ -133,7 +131,7 @@ func (r *reader) part(p, ahead *partHead, last bool) error {
 	}
 	r.set(p.part, damage)
 	if last && !r.readOnly {
-		return r.settle(p.part)
+		r.settle(p.part)
 	}
 	return nil
 }
@@ -148,14 +146,15 @@ func (r *reader) set(part uint64, damage error) {
 }
 
 // settle syncs the last part before the next one says how much of it counts: after
-// a kill its end may be in the page cache only.
-func (r *reader) settle(part uint64) error {
+// a kill its end may be in the page cache only. If it cannot be synced and a power
+// cut takes that end, the part is shorter than the next one says, which is damage.
+func (r *reader) settle(part uint64) {
 	f, err := r.cfg.FS.Update(filepath.Join(r.cfg.Dir, partName(part)))
 	if err != nil {
-		return err
+		return
 	}
 	defer f.Close()
-	return f.Sync()
+	_ = f.Sync()
 }
 
 // PartReport is what Inspect found in a part.

@@ -72,8 +72,10 @@ func (j *Journal) reseatLocked() error {
 	if err := j.start(m.part+1, m.synced, m.kept); err != nil {
 		return fmt.Errorf("journal: part %x after a failed sync: %w", old+1, err)
 	}
-	oldFile.Close()
-	j.old = append(j.old, oldPart{part: old})
+	if oldFile != nil { // else Open has listed the part
+		oldFile.Close()
+		j.old = append(j.old, oldPart{part: old})
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package segment
 import (
 	"fmt"
 	"slices"
+	"sync"
 )
 
 const (
@@ -101,7 +102,9 @@ func NewBlock(records []Record) (*Block, error) {
 	if first.Seq == 0 || first.Seq > MaxSeq {
 		return nil, fmt.Errorf("%w: seq %d", ErrBadKey, first.Seq)
 	}
-	var bb blockBuilder
+	bb := builders.Get().(*blockBuilder)
+	defer builders.Put(bb)
+	bb.reset()
 	for i := range records {
 		r := &records[i]
 		switch {
@@ -118,7 +121,9 @@ func NewBlock(records []Record) (*Block, error) {
 	return bb.cut(first.Key), nil
 }
 
-// blockBuilder gathers the events of one block.
+var builders = sync.Pool{New: func() any { return new(blockBuilder) }}
+
+// blockBuilder gathers the events of one block. Its buffers are used again.
 type blockBuilder struct {
 	first, next uint64 // next = 0: empty
 	payload     []byte
@@ -151,6 +156,13 @@ func (bb *blockBuilder) cut(key string) *Block {
 		Key: key, First: bb.first, Last: bb.next - 1,
 		payload: slices.Concat(bb.payload), origins: slices.Concat(bb.origins), events: slices.Concat(bb.events),
 	}
-	bb.next, bb.payload, bb.origins, bb.events = 0, bb.payload[:0], bb.origins[:0], bb.events[:0]
+	bb.reset()
 	return b
+}
+
+func (bb *blockBuilder) reset() {
+	if cap(bb.payload) > 4*BlockBytes {
+		bb.payload = nil // one huge event does not stay
+	}
+	bb.next, bb.payload, bb.origins, bb.events = 0, bb.payload[:0], bb.origins[:0], bb.events[:0]
 }

@@ -8,14 +8,27 @@ import (
 	"github.com/dgraph-io/ristretto/v2"
 )
 
-// group is the blocks of one group of a channel, ascending. Immutable.
+// group is the blocks of one group of a channel, ascending, as far as its events
+// are on disk. Immutable.
 type group struct {
-	key        string
-	number     uint64
+	groupID
 	generation uint64
 	blocks     []*Block
 	memory     int64
 }
+
+// groupID names a group by its last event that counts: the last of the group, or
+// the one up to which the reader knew everything to be committed. All events up to
+// it are final, so whatever was read under a groupID stays right.
+type groupID struct {
+	key string
+	end uint64
+}
+
+func groupEnd(seq uint64) uint64 { return (groupOf(seq) + 1) * GroupEvents }
+
+// whole tells whether the group can get no more events.
+func (id groupID) whole() bool { return id.end%GroupEvents == 0 }
 
 func (g *group) block(seq uint64) *Block {
 	for _, b := range g.blocks {
@@ -26,16 +39,15 @@ func (g *group) block(seq uint64) *Block {
 	return nil
 }
 
-// blockCache keeps groups that will never change: those whose last event is on
-// disk. ristretto decides what stays; it may refuse any entry and takes one a
-// moment after it is told, so the groups that were loaded last are also in a small
-// table beside it, and 10,000 readers of one group cause one read.
+// blockCache keeps groups. ristretto decides which whole groups stay for long. It
+// takes one a moment after it is told and may refuse any, so the groups that were
+// read last, tails included, are also in a queue beside it: readers who come
+// together cause one read, even if each comes when the one before has left.
 type blockCache struct {
 	// Immutable after newBlockCache.
 	seed   uint64
 	max    int64
 	shared *ristretto.Cache[uint64, *group]
-	recent []atomic.Pointer[group] // by hash
 
 	// alive is held for reading while ristretto is used, and taken for ever by close:
 	// ristretto's channels must not be closed under a user.
@@ -44,44 +56,33 @@ type blockCache struct {
 	generation atomic.Uint64 // entries of another generation are not served
 	memory     atomic.Int64  // of groups in ristretto
 
+	recent recentGroups
+
 	mu      sync.Mutex
-	flights map[flightKey]*flight
+	flights map[groupID]*flight
 
 	hits, loads, waits atomic.Uint64
 }
 
-type flightKey struct {
-	key string
-	end uint64 // last seq that may be read
-}
-
-// flight is a load under way. group and err are set before done is closed.
+// flight is a read under way. group and err are set before done is closed.
 type flight struct {
 	done  chan struct{}
 	group *group
 	err   error
 }
 
-const (
-	maxRecent      = 64
-	maxRecentBytes = 128 << 10 // a group above it has no place in the table
-	maxCounters    = 1 << 26
-)
+const maxCounters = 1 << 26
 
 func newBlockCache(maxBytes int64, seed uint64) (*blockCache, error) {
-	// The table takes at most an eighth.
-	slots := min(max(maxBytes/8/maxRecentBytes, 1), maxRecent)
-	c := &blockCache{
-		seed: seed, max: maxBytes,
-		recent:  make([]atomic.Pointer[group], slots),
-		flights: map[flightKey]*flight{},
-	}
+	c := &blockCache{seed: seed, max: maxBytes, flights: map[groupID]*flight{}}
+	c.recent.max = maxBytes / 8
+	c.recent.groups = map[uint64]*group{}
 	var err error
 	c.shared, err = ristretto.NewCache(&ristretto.Config[uint64, *group]{
 		// Ten counters for each group that fits, as ristretto advises; a group of short
 		// events takes about 4 KiB.
 		NumCounters: min(max(maxBytes/4096*10, 1024), maxCounters),
-		MaxCost:     max(maxBytes-slots*maxRecentBytes, maxBytes/2),
+		MaxCost:     maxBytes - c.recent.max,
 		BufferItems: 64,
 		OnExit: func(g *group) {
 			if g != nil {
@@ -95,45 +96,41 @@ func newBlockCache(maxBytes int64, seed uint64) (*blockCache, error) {
 	return c, nil
 }
 
-func (c *blockCache) hash(key string, number, generation uint64) uint64 {
-	return fold(hashKey(c.seed, key)^number, generation<<1|1)
+func (c *blockCache) hash(id groupID, generation uint64) uint64 {
+	return fold(hashKey(c.seed, id.key)^id.end, generation<<1|1)
 }
 
-// get touches memory only and never waits.
-func (c *blockCache) get(key string, number uint64) *group {
+// get touches memory only. It waits for nothing but an assignment to a map.
+func (c *blockCache) get(id groupID) *group {
 	generation := c.generation.Load()
-	h := c.hash(key, number, generation)
-	if g := c.slot(h).Load(); g.is(key, number, generation) {
+	h := c.hash(id, generation)
+	if g := c.recent.get(h); g.is(id, generation) {
 		return g
 	}
-	if !c.alive.TryRLock() {
+	if !id.whole() || !c.alive.TryRLock() {
 		return nil
 	}
 	defer c.alive.RUnlock()
-	if g, ok := c.shared.Get(h); ok && g.is(key, number, generation) {
+	if g, ok := c.shared.Get(h); ok && g.is(id, generation) {
 		return g
 	}
 	return nil
 }
 
 // is verifies that g is what was asked for: a hash is not a name.
-func (g *group) is(key string, number, generation uint64) bool {
-	return g != nil && g.number == number && g.generation == generation && g.key == key
+func (g *group) is(id groupID, generation uint64) bool {
+	return g != nil && g.groupID == id && g.generation == generation
 }
 
-func (c *blockCache) slot(h uint64) *atomic.Pointer[group] {
-	return &c.recent[home(h, len(c.recent))]
-}
-
-// put takes a complete group.
 func (c *blockCache) put(g *group) {
 	if g.generation != c.generation.Load() || !c.alive.TryRLock() {
 		return
 	}
 	defer c.alive.RUnlock()
-	h := c.hash(g.key, g.number, g.generation)
-	if g.memory <= maxRecentBytes {
-		c.slot(h).Store(g)
+	h := c.hash(g.groupID, g.generation)
+	c.recent.put(h, g)
+	if !g.whole() {
+		return
 	}
 	c.memory.Add(g.memory)
 	if !c.shared.Set(h, g, g.memory) {
@@ -142,8 +139,8 @@ func (c *blockCache) put(g *group) {
 }
 
 // load runs read once for all who ask at the same time for the same. own: it was
-// the caller's read. A complete group is cached.
-func (c *blockCache) load(id flightKey, read func() (*group, bool, error)) (g *group, own bool, err error) {
+// the caller's read.
+func (c *blockCache) load(id groupID, read func() (*group, error)) (g *group, own bool, err error) {
 	c.mu.Lock()
 	if f := c.flights[id]; f != nil {
 		c.mu.Unlock()
@@ -151,8 +148,8 @@ func (c *blockCache) load(id flightKey, read func() (*group, bool, error)) (g *g
 		<-f.done
 		return f.group, false, f.err
 	}
-	// A load may have ended since the caller looked.
-	if g := c.get(id.key, groupOf(id.end)); g != nil && id.end%GroupEvents == 0 {
+	// A read may have ended since the caller looked.
+	if g := c.get(id); g != nil {
 		c.mu.Unlock()
 		c.hits.Add(1)
 		return g, false, nil
@@ -169,22 +166,18 @@ func (c *blockCache) load(id flightKey, read func() (*group, bool, error)) (g *g
 	}()
 	c.loads.Add(1)
 	generation := c.generation.Load()
-	var complete bool
-	f.group, complete, f.err = read()
-	if complete {
+	if f.group, f.err = read(); f.err == nil {
 		f.group.generation = generation
 		c.put(f.group)
 	}
 	return f.group, true, f.err
 }
 
-// forget makes everything that is cached, or being loaded, unreachable. Its memory
-// is given back as new groups come.
+// forget makes everything that is cached, or being read, unreachable. Its memory is
+// given back as new groups come.
 func (c *blockCache) forget() {
 	c.generation.Add(1)
-	for i := range c.recent {
-		c.recent[i].Store(nil)
-	}
+	c.recent.clear()
 }
 
 func (c *blockCache) close() {
@@ -198,13 +191,56 @@ func (c *blockCache) stats(st *Stats) {
 	st.CacheBytes, st.CacheMaxBytes = c.memory.Load(), c.max
 }
 
-// Hot returns the block that holds the event if it is in memory, or nil. It never
-// waits and may be called from an event loop.
+// recentGroups is a queue of the groups that were read last, bounded in bytes, but
+// for one group that may be larger. A group may be here and in ristretto; its bytes
+// are there once.
+type recentGroups struct {
+	max int64
+
+	mu     sync.RWMutex
+	groups map[uint64]*group // by hash
+	queue  []uint64          // hashes, oldest first
+	memory int64
+}
+
+func (r *recentGroups) get(h uint64) *group {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.groups[h]
+}
+
+func (r *recentGroups) put(h uint64, g *group) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if former := r.groups[h]; former != nil {
+		r.memory += g.memory - former.memory // it keeps its place
+	} else {
+		r.queue = append(r.queue, h)
+		r.memory += g.memory
+	}
+	r.groups[h] = g
+	for r.memory > r.max && len(r.queue) > 1 {
+		oldest := r.queue[0]
+		r.queue = r.queue[1:]
+		r.memory -= r.groups[oldest].memory
+		delete(r.groups, oldest)
+	}
+}
+
+func (r *recentGroups) clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.groups)
+	r.queue, r.memory = nil, 0
+}
+
+// Hot returns the block that holds the event if its whole group is in memory, or
+// nil. It reads no disk and may be called from an event loop.
 func (s *Store) Hot(key string, seq uint64) *Block {
 	if seq == 0 {
 		return nil
 	}
-	g := s.cache.get(key, groupOf(seq))
+	g := s.cache.get(groupID{key, groupEnd(seq)})
 	if g == nil {
 		return nil
 	}
@@ -213,75 +249,72 @@ func (s *Store) Hot(key string, seq uint64) *Block {
 
 // Block returns the block that holds the event, from memory or from disk: a run
 // without a hole, of events up to to, which the caller knows to be committed. A
-// group is read once for all who ask at the same time, and cached when its last
-// event is on disk and not beyond to. ErrGone: the event is not on disk.
+// group is read once for all who ask for the same, and cached. ErrGone: the event is
+// not on disk.
 func (s *Store) Block(key string, seq, to uint64) (*Block, error) {
 	if seq == 0 || seq > to || to > MaxSeq {
 		return nil, ErrGone
 	}
-	last := (groupOf(seq) + 1) * GroupEvents
-	if to >= last {
-		if b := s.Hot(key, seq); b != nil {
-			s.cache.hits.Add(1)
-			return b, nil
-		}
+	id := groupID{key, min(groupEnd(seq), to)}
+	if g := s.cache.get(id); g != nil {
+		s.cache.hits.Add(1)
+		return g.blockOrGone(seq)
 	}
-	id := flightKey{key, min(last, to)}
-	for again := false; ; again = true {
-		g, own, err := s.cache.load(id, func() (*group, bool, error) { return s.readGroup(id) })
-		if err == nil {
-			if b := g.block(seq); b != nil {
-				return b, nil
-			}
-			err = ErrGone
-		}
+	g, own, err := s.cache.load(id, func() (*group, error) { return s.readGroup(id) })
+	if err != nil && !own {
 		// Somebody else's read may have begun before the event was on disk. The one
 		// that follows it began after this call.
-		if own || again {
-			return nil, err
-		}
+		g, _, err = s.cache.load(id, func() (*group, error) { return s.readGroup(id) })
 	}
+	if err != nil {
+		return nil, err
+	}
+	return g.blockOrGone(seq)
 }
 
-// readGroup reads a group up to id.end and tells whether it is complete: it has the
-// group's last event and no hole. The old end may be missing: retention took it,
-// and nothing will bring it back.
-func (s *Store) readGroup(id flightKey) (*group, bool, error) {
-	g := &group{key: id.key, number: groupOf(id.end), memory: 128}
-	var bb blockBuilder
+func (g *group) blockOrGone(seq uint64) (*Block, error) {
+	if b := g.block(seq); b != nil {
+		return b, nil
+	}
+	return nil, ErrGone
+}
+
+// readGroup reads a group up to id.end.
+func (s *Store) readGroup(id groupID) (*group, error) {
+	g := &group{groupID: id, memory: 128}
+	bb := builders.Get().(*blockBuilder)
+	defer builders.Put(bb)
+	bb.reset()
 	cut := func() {
 		b := bb.cut(id.key)
 		g.blocks = append(g.blocks, b)
 		g.memory += b.memory()
 	}
-	dense, last := true, uint64(0)
-	err := s.Read(id.key, g.number*GroupEvents, id.end, 0, 0, func(r *Record) bool {
+	err := s.Read(id.key, groupOf(id.end)*GroupEvents, id.end, 0, 0, func(r *Record) bool {
 		if !bb.fits(r) {
 			cut()
 		}
-		dense = dense && (last == 0 || r.Seq == last+1)
-		last = r.Seq
 		bb.add(r)
 		return true
 	})
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	if last == 0 {
-		return nil, false, ErrGone
+	if bb.next == 0 {
+		return nil, ErrGone
 	}
 	cut()
-	return g, dense && last%GroupEvents == 0, nil
+	return g, nil
 }
 
 // Offer puts a block that the caller made into the cache, if it is a whole group:
 // the events of a channel that is being read need not be read back from disk.
 func (s *Store) Offer(b *Block) {
-	if b.Len() != GroupEvents || b.First%GroupEvents != 1 {
+	if b.Len() != GroupEvents || b.Last%GroupEvents != 0 {
 		return
 	}
 	s.cache.put(&group{
-		key: b.Key, number: groupOf(b.First), generation: s.cache.generation.Load(),
+		groupID: groupID{b.Key, b.Last}, generation: s.cache.generation.Load(),
 		blocks: []*Block{b}, memory: b.memory() + 128,
 	})
 }

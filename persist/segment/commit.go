@@ -41,6 +41,12 @@ func (s *Store) Commit(b *Batch) error {
 }
 
 func (s *Store) commit(b *Batch, now time.Time) error {
+	// heads.db first: its lock is that of the directory.
+	if s.heads.file == nil {
+		if err := s.reopenHeads(); err != nil {
+			return err
+		}
+	}
 	s.sorted = b.sorted(s.sorted[:0])
 	defer clear(s.sorted)
 	for rest := s.sorted; len(rest) > 0; {
@@ -53,17 +59,20 @@ func (s *Store) commit(b *Batch, now time.Time) error {
 	if !b.touchesHeads() && b.DropKeysBefore == 0 {
 		return nil
 	}
-	if s.heads.file == nil {
-		// An earlier loss could not be repaired at once.
-		if err := s.heads.create(); err != nil {
-			return err
-		}
-	}
 	err := s.heads.commit(b)
 	if errors.Is(err, ErrDamaged) {
 		s.loseHeads(err)
 	}
 	return err
+}
+
+// reopenHeads tries again to open or make heads.db. Needs write.
+func (s *Store) reopenHeads() error {
+	_, err := s.heads.open()
+	if errors.Is(err, ErrDamaged) {
+		s.loseHeads(err)
+	}
+	return fullOr(err)
 }
 
 // putSize is how many of the records, from the first on, go into one transaction:

@@ -28,7 +28,9 @@
 // again. Damage is found by checksums, by a walk over the pages of files that
 // were not closed, and by catching bbolt's panics and the memory faults of its
 // mapping; the file is set aside and the store goes on without it, so that what
-// is missing shows as a gap to the caller, who counts sequence numbers.
+// is missing shows as a gap to the caller, who counts sequence numbers. A file that
+// cannot be opened now is not damaged: the store does without it, answers
+// ErrUnavailable where it might have known, and tries again.
 //
 // What it refuses: to read a clock (Config.Now), to interpret payloads, to judge
 // what a rule keeps, to hold a transaction open while the caller works.

@@ -17,6 +17,9 @@ var (
 	ErrFull = errors.New("segment: no space left on the disk")
 	// ErrDamaged: bytes on disk are not what was written. The file was set aside.
 	ErrDamaged = errors.New("segment: damaged")
+	// ErrUnavailable: a file cannot be opened now, for want of memory or because the
+	// disk fails. What it holds is not known. It is tried again.
+	ErrUnavailable = errors.New("segment: a file cannot be opened now")
 	// ErrGone: the event is not on disk, no more or not yet.
 	ErrGone = errors.New("segment: the event is not on disk")
 	// ErrTooLarge: a key, origin, id or name is longer than the formats allow.

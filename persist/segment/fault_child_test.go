@@ -26,21 +26,28 @@ type fault struct {
 	file  string // prefix of the name of the file whose call fails
 	early bool   // from its opening on, not only from the second half of the test on
 	full  bool   // Commit must say ErrFull, and keeps saying it
-	opens bool   // the fault keeps a file from being opened
+	start bool   // it fails at a start, for one attempt
 }
 
 var faults = map[string]fault{
-	"a segment's write fails":     {call: unix.SYS_PWRITE64, errno: unix.EIO, file: "seg-"},
-	"a segment's sync fails":      {call: unix.SYS_FDATASYNC, errno: unix.EIO, file: "seg-"},
-	"a segment cannot grow":       {call: unix.SYS_FTRUNCATE, errno: unix.EIO, file: "seg-", early: true, opens: true},
-	"a segment cannot be mapped":  {call: unix.SYS_MMAP, errno: unix.ENOMEM, file: "seg-", early: true, opens: true},
-	"a new segment's write fails": {call: unix.SYS_PWRITE64, errno: unix.EIO, file: "seg-", early: true, opens: true},
-	"a new segment's sync fails":  {call: unix.SYS_FDATASYNC, errno: unix.EIO, file: "seg-", early: true, opens: true},
-	"a segment's disk is full":    {call: unix.SYS_PWRITE64, errno: unix.ENOSPC, file: "seg-", full: true},
-	"heads.db's write fails":      {call: unix.SYS_PWRITE64, errno: unix.EIO, file: HeadsFile},
-	"heads.db's sync fails":       {call: unix.SYS_FDATASYNC, errno: unix.EIO, file: HeadsFile},
-	"heads.db's disk is full":     {call: unix.SYS_PWRITE64, errno: unix.ENOSPC, file: HeadsFile, full: true},
-	"the quota is full":           {call: unix.SYS_PWRITE64, errno: unix.EDQUOT, file: "seg-", full: true},
+	"a segment's write fails":               {call: unix.SYS_PWRITE64, errno: unix.EIO, file: "seg-"},
+	"a segment's sync fails":                {call: unix.SYS_FDATASYNC, errno: unix.EIO, file: "seg-"},
+	"a segment cannot grow":                 {call: unix.SYS_FTRUNCATE, errno: unix.EIO, file: "seg-", early: true},
+	"a segment cannot be mapped":            {call: unix.SYS_MMAP, errno: unix.ENOMEM, file: "seg-", early: true},
+	"a new segment's write fails":           {call: unix.SYS_PWRITE64, errno: unix.EIO, file: "seg-", early: true},
+	"a new segment's sync fails":            {call: unix.SYS_FDATASYNC, errno: unix.EIO, file: "seg-", early: true},
+	"a segment's disk is full":              {call: unix.SYS_PWRITE64, errno: unix.ENOSPC, file: "seg-", full: true},
+	"heads.db's write fails":                {call: unix.SYS_PWRITE64, errno: unix.EIO, file: HeadsFile},
+	"heads.db's sync fails":                 {call: unix.SYS_FDATASYNC, errno: unix.EIO, file: HeadsFile},
+	"heads.db's disk is full":               {call: unix.SYS_PWRITE64, errno: unix.ENOSPC, file: HeadsFile, full: true},
+	"heads.db cannot be mapped at a start":  {call: unix.SYS_MMAP, errno: unix.ENOMEM, file: HeadsFile, start: true},
+	"heads.db cannot be written at a start": {call: unix.SYS_PWRITE64, errno: unix.EIO, file: HeadsFile, start: true},
+	"heads.db cannot be synced at a start":  {call: unix.SYS_FDATASYNC, errno: unix.EIO, file: HeadsFile, start: true},
+	"a segment cannot be mapped at a start": {call: unix.SYS_MMAP, errno: unix.ENOMEM, file: "seg-", start: true},
+	"the first heads.db cannot be mapped":   {call: unix.SYS_MMAP, errno: unix.ENOMEM, file: HeadsFile, start: true, early: true},
+	"the first heads.db cannot be written":  {call: unix.SYS_PWRITE64, errno: unix.ENOSPC, file: HeadsFile, start: true, early: true},
+
+	"the quota is full": {call: unix.SYS_PWRITE64, errno: unix.EDQUOT, file: "seg-", full: true},
 }
 
 func TestFailingSystemCalls(t *testing.T) {
@@ -118,6 +125,10 @@ func (f fault) run(dir string) {
 		}
 		return file, nil
 	}
+	if f.start {
+		c.startWith(f)
+		return
+	}
 	c.open()
 	for range 5 {
 		must(c.publish())
@@ -162,6 +173,41 @@ func (f fault) run(dir string) {
 	if report.Damaged() > 0 || len(report.SetAside) > 0 || !report.Clean {
 		panic(fmt.Sprintf("check: %+v", report))
 	}
+}
+
+// startWith starts while a file cannot be opened, the first time ever (early) or
+// after a run. The store serves without the file and has it back at the next attempt.
+func (c *child) startWith(f fault) {
+	if !f.early {
+		c.open()
+		for range 5 {
+			must(c.publish())
+		}
+		must(c.Close())
+	}
+	c.armed = f.file
+	c.open()
+	if c.armed != "" {
+		panic("the file was not opened")
+	}
+	mapped := f.call == unix.SYS_MMAP
+	if _, _, err := c.Head("a"); errors.Is(err, ErrUnavailable) != (mapped && f.file == HeadsFile && !f.early) {
+		panic(fmt.Sprint("head while heads.db is away: ", err))
+	}
+	if err := c.Read("a", 0, c.acked, 0, 0, func(*Record) bool { return true }); errors.Is(err, ErrUnavailable) != (f.file == "seg-") {
+		panic(fmt.Sprint("read while a segment is away: ", err))
+	}
+	_, err := c.Retain(c.cfg.Now())
+	must(err)
+	if err := c.publish(); err != nil {
+		must(c.publish()) // the same again
+	}
+	must(c.publish())
+	c.want(c.acked)
+	must(c.Close())
+	c.open()
+	c.want(c.acked)
+	must(c.Close())
 }
 
 func must(err error) {

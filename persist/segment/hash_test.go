@@ -13,9 +13,9 @@ func TestHashSetAgainstAModel(t *testing.T) {
 	model := map[uint64]bool{}
 	rng := rand.New(rand.NewPCG(1, 2))
 	value := func() uint64 { return rng.Uint64N(3000) } // 0 and 1 are the marks of a slot
-	for step := range 200_000 {
+	for step := range sized(50_000, 1_000_000) {
 		h := value()
-		if grow := step%40_000 < 20_000; rng.IntN(100) < 50 == grow {
+		if grow := step%10_000 < 5_000; rng.IntN(100) < 50 == grow {
 			if got := s.add(h); got == model[h] {
 				t.Fatalf("step %d: add(%d) says new = %v", step, h, got)
 			}
@@ -49,7 +49,7 @@ func TestHashSetAgainstAModel(t *testing.T) {
 func TestHashSetMemory(t *testing.T) {
 	var s hashSet
 	rng := rand.New(rand.NewPCG(1, 2))
-	for n := 1; n <= 1_000_000; n++ {
+	for n := 1; n <= sized(100_000, 2_000_000); n++ {
 		s.add(rng.Uint64())
 		if n >= 1000 && n%997 == 0 {
 			if perHead := float64(len(*s.table.Load())*8) / float64(n); perHead > 16 {
@@ -95,7 +95,7 @@ func TestHashSetIsReadWithoutALock(t *testing.T) {
 }
 
 func TestBloomDeniesNoMember(t *testing.T) {
-	for _, n := range []int{0, 1, 7, 1000, 100_000} {
+	for _, n := range []int{0, 1, 7, 1000, sized(20_000, 1_000_000)} {
 		b := newBloom(n)
 		for i := range n {
 			b.add(hashKey(7, fmt.Sprint("member ", i)))

@@ -59,8 +59,8 @@ func TestStoreAgainstAModel(t *testing.T) {
 		}
 		d.WantHead(name(c), head)
 		step := uint64(1)
-		if head > 300 {
-			step = head / 300
+		if limit := uint64(sized(300, 20)); head > limit {
+			step = head / limit
 		}
 		for s := uint64(0); s < head; s += step {
 			wantDense(d, name(c), s, head)

@@ -24,6 +24,7 @@ const (
 // returns. No transaction is open while visit runs.
 //
 // Read tells what is on disk: a missing record is left out, and the caller counts.
+// After ErrUnavailable what is missing may be in a file that cannot be opened now.
 // to must not exceed what the caller knows to be committed.
 //
 // When two files hold the same seq, the file that was made later is right: a batch
@@ -36,25 +37,38 @@ func (s *Store) Read(key string, from, to uint64, max, maxBytes int, visit func(
 	if err := r.plan(from, to); err != nil {
 		return err
 	}
-	visited := 0
+	visited, next, dense := 0, from+1, true
 	defer func() { s.counters.readRecords.Add(uint64(visited)) }()
 	for n := 0; ; {
 		rec, err := r.next(max - visited)
 		if err != nil {
 			return err
 		}
-		if rec == nil && s.shut.Load() {
-			return ErrClosed
-		}
 		if rec == nil {
-			return nil
+			return s.missed(dense && next > to)
 		}
 		visited++
+		dense = dense && rec.Seq == next
+		next = rec.Seq + 1
 		n += len(rec.Payload)
 		if !visit(rec) || visited == max || maxBytes > 0 && n >= maxBytes {
 			return nil
 		}
 	}
+}
+
+// missed judges a read that has come to its end: what it did not see may be in a
+// file that was closed under it, or that could not be opened.
+func (s *Store) missed(all bool) error {
+	switch {
+	case all:
+		return nil
+	case s.shut.Load():
+		return ErrClosed
+	case s.lacks.Load() > 0:
+		return ErrUnavailable
+	}
+	return nil
 }
 
 var readers = sync.Pool{New: func() any { return new(reader) }}

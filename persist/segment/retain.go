@@ -28,6 +28,9 @@ func (s *Store) Retain(now time.Time) ([]Dropped, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}
+	if len(s.missing) > 0 {
+		s.openMissing()
+	}
 	for class, f := range s.active {
 		if f != nil && (f.sealed || f.spoiled.Load() || s.aged(f, now)) {
 			if !f.spoiled.Load() {

@@ -1,12 +1,7 @@
 package segment
 
 import (
-	"cmp"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -29,6 +24,8 @@ type Store struct {
 	list   atomic.Pointer[[]*segmentFile]
 	listMu sync.Mutex
 
+	lacks atomic.Int64 // files that could not be opened: what a reader misses may be in them
+
 	shut atomic.Bool // Close has begun: what a reader misses may be there
 
 	// write is held by Commit, Retain and Close, and guards what follows.
@@ -36,160 +33,11 @@ type Store struct {
 	closed  bool
 	active  [Classes]*segmentFile // takes the records of its class; nil = none yet
 	next    uint64                // number of the next file
+	missing []missingFile         // could not be opened yet
 	scratch arena
 	sorted  []*Record
 
 	counters counters
-}
-
-// Open opens the directory, or makes it. Damaged files are set aside and returned;
-// they are no error. It refuses a directory that is in use.
-func Open(cfg Config) (*Store, []Damage, error) {
-	cfg, err := cfg.prepared()
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := os.Mkdir(cfg.Dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, nil, fmt.Errorf("segment: %w", err)
-	}
-	s := &Store{cfg: cfg, seed: randomSeed(), next: 1}
-	s.list.Store(&[]*segmentFile{})
-	damage, err := s.openHeads()
-	if err != nil {
-		return nil, nil, err
-	}
-	// From here on heads.db is locked: nobody else works in the directory.
-	found, err := s.openSegments()
-	damage = append(damage, found...)
-	if err == nil {
-		s.cache, err = newBlockCache(cfg.CacheBytes, s.seed)
-	}
-	if err != nil {
-		_ = s.closeFiles(false)
-		return nil, damage, err
-	}
-	for _, d := range damage {
-		s.counters.damaged.Add(1)
-		cfg.Logger("error", "a damaged file was set aside", "file", d.File, "as", d.SetAside, "err", d.Err)
-	}
-	return s, damage, nil
-}
-
-func randomSeed() uint64 {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return binary.LittleEndian.Uint64(b[:])
-}
-
-func (s *Store) openHeads() ([]Damage, error) {
-	var damage []Damage
-	path := filepath.Join(s.cfg.Dir, HeadsFile)
-	if missing, err := s.headsAreMissing(path); err != nil {
-		return nil, err
-	} else if missing {
-		damage = append(damage, Damage{File: HeadsFile, Err: damaged(path, "it is missing")})
-	}
-	heads, clean, err := openHeads(&s.cfg, s.seed)
-	if errors.Is(err, ErrDamaged) {
-		damage = append(damage, s.quarantine(path, err))
-		heads, clean, err = openHeads(&s.cfg, s.seed)
-	}
-	s.heads, s.wasClean = heads, clean
-	return damage, err
-}
-
-// headsAreMissing: there are segments, and no heads.db beside them.
-func (s *Store) headsAreMissing(path string) (bool, error) {
-	if _, err := os.Stat(path); err == nil {
-		return false, nil
-	}
-	entries, err := os.ReadDir(s.cfg.Dir)
-	if err != nil {
-		return false, fmt.Errorf("segment: %w", err)
-	}
-	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
-		_, _, whole, ok := parseSegmentName(e.Name())
-		return ok && whole
-	}), nil
-}
-
-// openSegments opens what earlier runs left, two files at a time: a walk waits for
-// the disk as much as for the processor.
-func (s *Store) openSegments() ([]Damage, error) {
-	entries, err := os.ReadDir(s.cfg.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("segment: %w", err)
-	}
-	type opened struct {
-		name string
-		file *segmentFile
-		err  error
-	}
-	var results []*opened
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, 2)
-	for _, e := range entries {
-		if filepath.Ext(e.Name()) == newSuffix {
-			_ = os.Remove(filepath.Join(s.cfg.Dir, e.Name()))
-			continue
-		}
-		class, number, whole, ok := parseSegmentName(e.Name())
-		if !ok {
-			continue
-		}
-		s.next = max(s.next, number+1)
-		if !whole {
-			continue
-		}
-		r := &opened{name: e.Name()}
-		results = append(results, r)
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			r.file, r.err = openSegment(&s.cfg, class, number, s.seed, true)
-		})
-	}
-	wg.Wait()
-	var damage []Damage
-	var files []*segmentFile
-	for _, r := range results {
-		switch {
-		case errors.Is(r.err, ErrDamaged):
-			damage = append(damage, s.quarantine(filepath.Join(s.cfg.Dir, r.name), r.err))
-		case r.err != nil:
-			err = errors.Join(err, r.err)
-		default:
-			files = append(files, r.file)
-		}
-	}
-	s.list.Store(&files)
-	s.sortFiles()
-	return damage, err
-}
-
-// sortFiles is for a list that nobody reads yet.
-func (s *Store) sortFiles() {
-	slices.SortFunc(s.files(), func(a, b *segmentFile) int { return cmp.Compare(a.number, b.number) })
-}
-
-// quarantine gives a damaged file a name under which nobody looks for it.
-func (s *Store) quarantine(path string, why error) Damage {
-	d := Damage{File: filepath.Base(path), Err: why}
-	stamp := s.cfg.Now().UTC().Format("20060102T150405Z")
-	to := path + corruptInfix + stamp
-	for i := 2; ; i++ {
-		if _, err := os.Lstat(to); errors.Is(err, os.ErrNotExist) {
-			break
-		}
-		to = fmt.Sprintf("%s%s%s-%d", path, corruptInfix, stamp, i)
-	}
-	if err := rename(&s.cfg.Hooks, path, to); err != nil {
-		s.cfg.Logger("error", "a damaged file cannot be set aside", "file", d.File, "err", err)
-		return d
-	}
-	_ = syncDir(&s.cfg.Hooks, s.cfg.Dir) // if the old name comes back, so does the damage, and is found again
-	d.SetAside = filepath.Base(to)
-	return d
 }
 
 // WasClean tells whether the run before this one closed the store in order.
@@ -198,7 +46,7 @@ func (s *Store) WasClean() bool { return s.wasClean }
 // MayHaveHead tells from memory whether the channel can have a head on disk; false
 // is certain. It never waits.
 func (s *Store) MayHaveHead(key string) bool {
-	return s.heads.set.has(hashKey(s.seed, key))
+	return s.heads.mayHave(key)
 }
 
 // Head reads the channel's head.
@@ -234,6 +82,9 @@ func (s *Store) OldHeads(after string, beforeMS int64, scan int) (old []string, 
 // judgeHeads replaces heads.db when a reader met damage in it, once: a reader whose
 // error came from a file that was replaced meanwhile (turn) changes nothing.
 func (s *Store) judgeHeads(turn uint64, err error) error {
+	if s.shut.Load() && errors.Is(err, ErrUnavailable) {
+		return ErrClosed
+	}
 	if errors.Is(err, ErrDamaged) && !s.readOnly {
 		s.write.Lock()
 		defer s.write.Unlock()
@@ -302,11 +153,12 @@ func (s *Store) unlist(f *segmentFile) bool {
 	return true
 }
 
-// enlist appends a file, whose number is the greatest.
+// enlist puts a file into the list.
 func (s *Store) enlist(f *segmentFile) {
 	s.listMu.Lock()
 	defer s.listMu.Unlock()
 	files := append(slices.Clone(*s.list.Load()), f)
+	slices.SortFunc(files, byNumber)
 	s.list.Store(&files)
 }
 
