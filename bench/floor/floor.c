@@ -43,8 +43,10 @@ static char input[INPUT_BYTES + 1]; /* one more: strstr needs a terminator */
 static unsigned char frame[INPUT_BYTES + 4];
 
 static const char success_text[] =
-    "{\"event\":\"pusher_internal:subscription_succeeded\",\"channel\":\"bench\",\"data\":\"{}\"}";
-static unsigned char success_frame[2 + sizeof success_text - 1];
+    "{\"event\":\"pusher_internal:subscription_succeeded\",\"channel\":\"bench\",\"data\":\"{}\","
+    "\"position\":{\"epoch\":\"floorfloor00\",\"seq\":0}}"; /* as long as holdfast's */
+static unsigned char success_frame[4 + sizeof success_text - 1];
+static size_t success_bytes;
 
 static void die(const char *what)
 {
@@ -150,7 +152,19 @@ static void subscribe(int fd)
 		return;
 	}
 	subscribers[subscribed++] = fd;
-	send_all(fd, success_frame, sizeof success_frame);
+	send_all(fd, success_frame, success_bytes);
+}
+
+/* put_header writes the header of a text frame of size bytes, at most 65,535, and returns its length. */
+static size_t put_header(unsigned char *p, size_t size)
+{
+	p[0] = 0x81;
+	if (size < 126) {
+		p[1] = size;
+		return 2;
+	}
+	p[1] = 126, p[2] = size >> 8, p[3] = size & 0xff;
+	return 4;
 }
 
 static void publish(int fd, size_t n)
@@ -167,14 +181,7 @@ static void publish(int fd, size_t n)
 		refuse(fd);
 		return;
 	}
-	size_t head = 2;
-	frame[0] = 0x81;
-	if (size < 126) {
-		frame[1] = size;
-	} else {
-		frame[1] = 126, frame[2] = size >> 8, frame[3] = size & 0xff;
-		head = 4;
-	}
+	size_t head = put_header(frame, size);
 	memcpy(frame + head, body, size);
 	for (int i = 0; i < subscribed; i++)
 		send_all(subscribers[i], frame, head + size);
@@ -243,9 +250,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	success_frame[0] = 0x81;
-	success_frame[1] = sizeof success_text - 1; /* below 126 */
-	memcpy(success_frame + 2, success_text, sizeof success_text - 1);
+	success_bytes = put_header(success_frame, sizeof success_text - 1);
+	memcpy(success_frame + success_bytes, success_text, sizeof success_text - 1);
+	success_bytes += sizeof success_text - 1;
 
 	int listener = listen_on(port);
 	if ((epoll_fd = epoll_create1(EPOLL_CLOEXEC)) < 0)

@@ -67,12 +67,14 @@ func chooseCPUs(allowed *unix.CPUSet, server, client int) (cpus, error) {
 	return cpus{server, client}, nil
 }
 
-// setAffinity moves the calling thread to one CPU; threads and processes that it starts inherit that.
-func setAffinity(cpu int) error {
+// setAffinity moves the calling thread to some CPUs; threads and processes that it starts inherit that.
+func setAffinity(cpus ...int) error {
 	var set unix.CPUSet
-	set.Set(cpu)
+	for _, cpu := range cpus {
+		set.Set(cpu)
+	}
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("move to CPU %d: %w", cpu, err)
+		return fmt.Errorf("move to CPU %v: %w", cpus, err)
 	}
 	return nil
 }

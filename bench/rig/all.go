@@ -39,8 +39,7 @@ func runAll(ctx context.Context, args []string, out, progress io.Writer) (bool, 
 			return false, err
 		}
 	}
-	r.Noise = noiseSince(start)
-	r.finish()
+	r.finish(noiseSince(start))
 	r.print(out)
 	if p.JSON != "" {
 		path, err := r.write(p.JSON)
@@ -58,7 +57,7 @@ func (b *bench) passes(e experiment, ts []target, r *report, progress io.Writer)
 	failed := map[string]bool{}
 	for pass := range e.runs(b.plan) + 1 {
 		for _, t := range ts {
-			if failed[t.name] {
+			if failed[t.name] || (e.only != nil && !e.only(t)) {
 				continue
 			}
 			began, ticks := time.Now(), readMachineTimes()
@@ -80,6 +79,11 @@ func (b *bench) passes(e experiment, ts []target, r *report, progress io.Writer)
 			for _, name := range e.rows {
 				s, ok := samples[name]
 				if !ok || !b.wants(name) {
+					continue
+				}
+				if s.missing != nil {
+					text += fmt.Sprintf("  %s: %v", name, s.missing)
+					r.fail(name, t.name, s.missing)
 					continue
 				}
 				s.Noise = disturbed

@@ -55,9 +55,15 @@ type crowd struct {
 	// What the experiment sets.
 	wait         waitMode
 	tolerant     bool                                         // true: a lost socket is counted, not fatal
+	channel      string                                       // the shared one; set by sharing
+	prefix       []byte                                       // of its messages
 	channelOf    func(i int) string                           // channel of the i-th subscriber; nil: the shared one
+	recoverAt    func(i int) position                         // where the i-th subscriber left off; nil: nowhere
 	onMessage    func(s *subscriber, text []byte, number int) // nil: only counted
-	onSubscribed func(s *subscriber)                          // nil: only counted
+	onSubscribed func(s *subscriber, text []byte) error       // nil: only counted
+	onOther      func(s *subscriber, text []byte)             // any other event on a channel; nil: ignored
+	between      func() error                                 // called at every turn and after every socket; nil: nothing
+	stamped      bool                                         // a reception counts from its arrival in the kernel
 	shape        messageShape
 	perMessage   []int32 // receptions by message number; nil: not counted
 
@@ -71,8 +77,10 @@ type crowd struct {
 	fault       error // why, the first
 	received    int   // messages
 	wireBytes   int   // of these messages
-	read        int64 // now() of the read(2) that is being handled
+	read        int64 // now() of the read(2) that is being handled, or of the arrival of its last byte: see stamped
+	success     int   // bytes on the wire of the latest success frame
 	in          []byte
+	control     []byte // scratch for the ancillary data of one read
 	events      []unix.EpollEvent
 	out         []byte // scratch for one client frame
 }
@@ -88,10 +96,15 @@ func newCrowd(ctx context.Context, srv *server, wait waitMode) (*crowd, error) {
 	host := fmt.Sprintf("127.0.0.1:%d", srv.port)
 	return &crowd{
 		ctx: ctx, srv: srv, host: host, handshake: newHandshake(host), epoll: epoll, began: time.Now(), wait: wait,
-		address:     unix.SockaddrInet4{Port: srv.port, Addr: [4]byte{127, 0, 0, 1}},
+		address: unix.SockaddrInet4{Port: srv.port, Addr: [4]byte{127, 0, 0, 1}}, channel: benchChannel, prefix: messagePrefix,
 		subscribers: make([]subscriber, maxSockets+1024), publishers: map[int]*publisher{},
-		in: make([]byte, readBytes), events: make([]unix.EpollEvent, eventsAtOnce),
+		in: make([]byte, readBytes), events: make([]unix.EpollEvent, eventsAtOnce), control: make([]byte, 128),
 	}, nil
+}
+
+// sharing makes name the channel that all subscribers share, instead of benchChannel.
+func (c *crowd) sharing(name string) {
+	c.channel, c.prefix, c.shape.channel = name, prefixOf(name), name
 }
 
 // close ends every socket by RST, so that no TIME_WAIT remains.
@@ -170,13 +183,24 @@ func (c *crowd) step() error {
 			if err := p.readable(); err != nil {
 				return err
 			}
-			continue
-		}
-		if c.subscribers[fd].state != stateNone {
+		} else if c.subscribers[fd].state != stateNone {
 			c.ready(fd)
 		}
+		if err := c.meanwhile(); err != nil {
+			return err
+		}
+	}
+	if n == 0 {
+		return c.meanwhile()
 	}
 	return nil
+}
+
+func (c *crowd) meanwhile() error {
+	if c.between == nil {
+		return nil
+	}
+	return c.between()
 }
 
 // connect opens sockets until n are subscribed (tolerant: or lost), with at most concurrency handshakes under way.
@@ -186,6 +210,9 @@ func (c *crowd) connect(n, concurrency int) error {
 			if err := c.open(); err != nil {
 				c.opened++
 				c.lose(nil, err)
+			}
+			if err := c.meanwhile(); err != nil && c.fault == nil {
+				c.fault = err
 			}
 		}
 		return c.opened >= n && c.underWay == 0

@@ -176,7 +176,8 @@ func (l *ledger) arrival(client, number int, text []byte) {
 	l.arrivals++
 	// Servers may add members behind ours, so the text as published without its last brace is what must be there.
 	l.wanted = l.shape.appendText(l.wanted[:0], number)
-	if number < 1 || number > l.messages || !bytes.HasPrefix(text, l.wanted[:len(l.wanted)-1]) {
+	rest, same := bytes.CutPrefix(text, l.wanted[:len(l.wanted)-1])
+	if number < 1 || number > l.messages || !same || len(rest) == 0 || (rest[0] != ',' && rest[0] != '}') {
 		l.corrupt++
 		return
 	}

@@ -48,6 +48,15 @@ func TestLedger(t *testing.T) {
 			t.Fatalf("result %+v", got)
 		}
 	})
+	t.Run("another seq", func(t *testing.T) {
+		numbered := messageShape{seq: true}
+		l := newLedger(1, 20, numbered)
+		l.arrival(0, 3, numbered.appendText(nil, 3))
+		l.arrival(0, 4, []byte(`{"event":"bench","channel":"bench","data":"0000000004","seq":50}`))
+		if got := l.result(); got.Delivered != 1 || got.Corrupt != 1 {
+			t.Fatalf("result %+v", got)
+		}
+	})
 	t.Run("a member added behind", func(t *testing.T) {
 		l := newLedger(1, 1, shape)
 		l.arrival(0, 1, append(text(1)[:len(text(1))-1], `,"seq":9}`...))

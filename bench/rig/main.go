@@ -27,6 +27,8 @@ const usage = `usage: rig COMMAND [flags]        (run from the repository; rig C
   all       every row of the table, floor and holdfast in turn
   exact     each of N clients must receive M messages exactly once, in order; prints JSON
   storm     N clients connect and subscribe at once, several rounds; prints JSON
+  recover   N clients are cut off, miss M events and come back at once; others must not notice; prints JSON
+  streams   event streams and waiting polls: goroutines, memory, one event to all; prints JSON
   profile   a CPU profile of holdfast under the load of one row
 `
 
@@ -43,7 +45,7 @@ func main() {
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) (bool, error){
-		"all": runAll, "exact": runExact, "storm": runStorm, "profile": runProfile,
+		"all": runAll, "exact": runExact, "storm": runStorm, "profile": runProfile, "recover": runRecover, "streams": runStreams,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
 		fmt.Fprint(progress, usage)

@@ -84,19 +84,23 @@ type plan struct {
 	Subscribers int           // of the rows with one message under way, and of the latency row
 	Subscribers32,
 	UnderWay int // of the row with many messages under way
-	FrameBytes int           // one message on the wire
-	ServerCPU  time.Duration // a fan-out run goes on until the server has used this much: a 10 ms tick is then below 1 %
-	Broadcasts int           // measured broadcasts of one latency run
-	PerSecond  int           // broadcasts a second
-	Quick      bool
-	Force      bool
-	JSON       string // directory for the result file; "" none
+	FrameBytes         int           // one message on the wire
+	ServerCPU          time.Duration // a fan-out run goes on until the server has used this much: a 10 ms tick is then below 1 %
+	Broadcasts         int           // measured broadcasts of one latency run
+	PerSecond          int           // broadcasts a second
+	HistorySubscribers int           // of the row that compares with and without history
+	Publishing         int           // HTTP connections of the rows that count publishes
+	PublishFor         time.Duration // of each of them
+	Quick              bool
+	Force              bool
+	JSON               string // directory for the result file; "" none
 }
 
 func defaultPlan() plan {
 	return plan{
 		Runs: 5, MemoryRuns: 5, Settle: 15 * time.Second, N1: 4000, N2: 18000, Handshakes: 18000, Waves: 4, Concurrency: 64,
 		Subscribers: 10000, Subscribers32: 5000, UnderWay: 32, FrameBytes: 165, ServerCPU: 2 * time.Second, Broadcasts: 45, PerSecond: 3,
+		HistorySubscribers: 1000, Publishing: 64, PublishFor: 5 * time.Second,
 	}
 }
 
@@ -105,7 +109,7 @@ func parsePlan(args []string, errOut io.Writer) (plan, error) {
 	fs := flag.NewFlagSet("rig all", flag.ContinueOnError)
 	fs.SetOutput(errOut)
 	p.register(fs)
-	rows := fs.String("rows", "all", "comma-separated rows: "+strings.Join(rowNames(), ", "))
+	rows := fs.String("rows", "all", "comma-separated rows: "+strings.Join(rowNames(), ", ")+"; log stands for all of its rows")
 	servers := fs.String("servers", "all", "comma-separated servers to measure: floor, holdfast and those of -compare")
 	fs.IntVar(&p.Runs, "runs", p.Runs, "kept runs a row and server")
 	fs.IntVar(&p.MemoryRuns, "memory-runs", p.MemoryRuns, "kept runs of the memory rows")
@@ -126,8 +130,11 @@ func parsePlan(args []string, errOut io.Writer) (plan, error) {
 	}
 	if *rows == "all" {
 		p.Rows = rowNames()
+		if p.Quick { // the log's benchmarks fill it first, which takes minutes
+			p.Rows = slices.DeleteFunc(p.Rows, func(name string) bool { return slices.Contains(groups["log"], name) })
+		}
 	} else {
-		p.Rows = strings.Split(*rows, ",")
+		p.Rows = expand(strings.Split(*rows, ","))
 	}
 	if *servers != "all" {
 		p.Servers = strings.Split(*servers, ",")
@@ -143,6 +150,7 @@ func parsePlan(args []string, errOut io.Writer) (plan, error) {
 	if p.Quick {
 		p.Runs, p.MemoryRuns, p.Settle, p.N1, p.N2, p.Handshakes, p.Waves = 1, 1, time.Second, 500, 2000, 2000, 1
 		p.Subscribers, p.Subscribers32, p.ServerCPU, p.Broadcasts = 1000, 500, 200*time.Millisecond, 6
+		p.HistorySubscribers, p.PublishFor = 200, 500*time.Millisecond
 	}
 	return p, nil
 }

@@ -21,6 +21,7 @@ const (
 	readyPause   = 20 * time.Millisecond
 	tick         = 10 * time.Millisecond // of the CPU times in /proc: USER_HZ is 100 on every Linux
 	logTailBytes = 1500                  // of a server's output, shown when it fails
+	configName   = "holdfast.toml"       // in the directory that the server runs in
 )
 
 // server is one running server process. Owned by the main goroutine but for exited.
@@ -59,11 +60,16 @@ func startServer(ctx context.Context, t target, cpu, clientCPU int) (*server, er
 
 // start executes the server's command on one CPU; its output goes to a file in dir.
 func (s *server) start(cpu, clientCPU int) error {
-	log, err := os.Create(filepath.Join(s.dir, "output"))
+	log, err := os.OpenFile(filepath.Join(s.dir, "output"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
+	if s.target.config != "" {
+		if err := os.WriteFile(filepath.Join(s.dir, configName), []byte(s.target.config), 0o644); err != nil {
+			return err
+		}
+	}
 	args := s.target.arguments(s.port, s.admin, filepath.Join(s.dir, "data"))
 	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Stdout, s.cmd.Stderr, s.cmd.Dir = log, log, s.dir
@@ -81,7 +87,22 @@ func (s *server) start(cpu, clientCPU int) error {
 		return err
 	}
 	s.pid = s.cmd.Process.Pid
-	go func() { s.cmd.Wait(); close(s.exited) }()
+	cmd, exited := s.cmd, s.exited
+	go func() { cmd.Wait(); close(exited) }()
+	return nil
+}
+
+// restart ends the process as an operator would, and starts it anew with the data that it left, at the same address.
+func (s *server) restart(ctx context.Context, cpu, clientCPU int) error {
+	s.end()
+	s.exited = make(chan struct{})
+	if err := s.start(cpu, clientCPU); err != nil {
+		close(s.exited)
+		return fmt.Errorf("start %s again: %w", s.target.name, err)
+	}
+	if err := s.ready(ctx); err != nil {
+		return fmt.Errorf("%s is not ready again: %w", s.target.name, err)
+	}
 	return nil
 }
 
@@ -129,6 +150,11 @@ func (s *server) probe() error {
 
 // stop ends the process by its id and removes its files. It may be called twice.
 func (s *server) stop() {
+	s.end()
+	os.RemoveAll(s.dir)
+}
+
+func (s *server) end() {
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.exited:
@@ -136,7 +162,6 @@ func (s *server) stop() {
 		s.cmd.Process.Kill()
 		<-s.exited
 	}
-	os.RemoveAll(s.dir)
 }
 
 // output is the end of what the server printed.
@@ -199,6 +224,20 @@ func (s *server) memory() (memory, error) {
 	}
 	m.pss, err = kilobytes(readText(fmt.Sprintf("/proc/%d/smaps_rollup", s.pid)), "Pss:")
 	return m, err
+}
+
+// forgetPeak makes the process's peak resident size its present one.
+func (s *server) forgetPeak() error {
+	// proc(5): 5 resets VmHWM.
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.pid), []byte("5"), 0); err != nil {
+		return fmt.Errorf("reset VmHWM: %w", err)
+	}
+	return nil
+}
+
+// peak is the largest resident size since forgetPeak. Unit: bytes.
+func (s *server) peak() (int64, error) {
+	return kilobytes(readText(fmt.Sprintf("/proc/%d/status", s.pid)), "VmHWM:")
 }
 
 // kilobytes finds "Name:   123 kB" in a /proc file and returns bytes.

@@ -13,12 +13,14 @@ import (
 // It belongs to a crowd and is served by the same loop.
 type publisher struct {
 	c       *crowd
-	fd      int    // -1 while there is no connection
-	request []byte // signed and ready; nil: none
-	next    int    // number of the message in request
-	busy    bool   // a request is out, its answer has not come
-	number  int    // of the message published last
-	in      []byte // of the answer
+	fd      int           // -1 while there is no connection
+	shape   *messageShape // of its messages; nil: the crowd's
+	request []byte        // signed and ready; nil: none
+	next    int           // number of the message in request
+	busy    bool          // a request is out, its answer has not come
+	number  int           // of the message published last
+	answers int           // publishes that were answered
+	in      []byte        // of the answer
 }
 
 // addPublishers opens n connections. They are in c.publishers by descriptor; the slice is in order of opening.
@@ -71,7 +73,11 @@ func (p *publisher) close() {
 
 // prepare builds the request ahead of time, so that publish is one write(2).
 func (p *publisher) prepare(number int) {
-	p.request = publishRequest(p.c.srv.target, p.c.host, p.c.shape, number, time.Now().Unix())
+	shape := &p.c.shape
+	if p.shape != nil {
+		shape = p.shape
+	}
+	p.request = publishRequest(p.c.srv.target, p.c.host, *shape, number, time.Now().Unix())
 	p.next = number
 }
 
@@ -120,6 +126,7 @@ func (p *publisher) readable() error {
 			return fmt.Errorf("publish %d: %d bytes behind the answer", p.number, len(p.in)-size)
 		}
 		p.in, p.busy = p.in[:0], false
+		p.answers++
 	}
 	return nil
 }

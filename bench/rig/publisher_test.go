@@ -29,6 +29,10 @@ func TestPublishRequest(t *testing.T) {
 		!strings.HasSuffix(pusher, "\r\n\r\n"+`{"name":"bench","channels":["bench"],"data":"0000000007xy"}`) {
 		t.Fatalf("pusher: %q", pusher)
 	}
+	shape.channel, shape.durable = "bench-7", true
+	if durable := string(publishRequest(target{pusher: true}, "h", shape, 7, 0)); !strings.HasSuffix(durable, "\r\n\r\n"+`{"name":"bench","channels":["bench-7"],"data":"0000000007xy","durable":true}`) {
+		t.Fatalf("durable: %q", durable)
+	}
 }
 
 func TestAnswer(t *testing.T) {
@@ -67,12 +71,35 @@ func FuzzAnswer(f *testing.F) {
 
 func TestMessageNumber(t *testing.T) {
 	text := messageShape{padding: []byte("xxx")}.appendText(nil, 1234567)
-	if n, ok := messageNumber(text); !ok || n != 1234567 {
+	if n, ok := messageNumber(messagePrefix, text); !ok || n != 1234567 {
 		t.Fatalf("messageNumber(%s) = %d, %v", text, n, ok)
 	}
 	for _, other := range []string{"", `{"event":"pusher:ping","data":{}}`, `{"event":"bench","channel":"bench","data":"12x4567890"}`, string(text[:len(messagePrefix)+5])} {
-		if _, ok := messageNumber([]byte(other)); ok {
+		if _, ok := messageNumber(messagePrefix, []byte(other)); ok {
 			t.Errorf("%q counts as a message", other)
+		}
+	}
+}
+
+func TestMessageSeq(t *testing.T) {
+	text := messageShape{padding: []byte("xxx"), seq: true}.appendText(nil, 41)
+	if seq, ok := messageSeq(text); !ok || seq != 42 {
+		t.Fatalf("messageSeq(%s) = %d, %v", text, seq, ok)
+	}
+	for _, other := range []string{"", `{"event":"bench","channel":"bench","data":"0000000001"}`, `{"seq":1,"data":""}`, `{"data":"","seq":}`, `{"data":"","seq":1x}`} {
+		if seq, ok := messageSeq([]byte(other)); ok {
+			t.Errorf("%q has seq %d", other, seq)
+		}
+	}
+}
+
+// With a seq of one digit or of seven, a frame has the same size.
+func TestNumberedMessagesKeepTheirSize(t *testing.T) {
+	shape := messageShape{seq: true}
+	shape.padding = sized(165, 2+len(shape.appendText(nil, 0)))
+	for _, number := range []int{0, 8, 9, 98, 99, 999, 1_000_000} {
+		if text := shape.appendText(nil, number); 4+len(text) != 165 {
+			t.Errorf("message %d: frame of %d bytes: %s", number, 4+len(text), text)
 		}
 	}
 }
@@ -87,7 +114,7 @@ func TestSizedMeetsTheFrameSize(t *testing.T) {
 	}
 	for _, added := range []int{0, 20, 80} {
 		bare := len(messageShape{}.appendText(nil, 0)) + added
-		padded := len(sized(165, frame(bare)).appendText(nil, 0)) + added
+		padded := len(messageShape{padding: sized(165, frame(bare))}.appendText(nil, 0)) + added
 		if got := frame(padded); got != 165 {
 			t.Errorf("%d bytes added by the server: frame of %d bytes, want 165", added, got)
 		}

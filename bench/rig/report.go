@@ -9,24 +9,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
 // report is all that was measured; its JSON form is the result file.
 type report struct {
-	Date    string       `json:"date"` // RFC 3339, UTC
-	Commit  string       `json:"commit"`
-	Dirty   bool         `json:"dirty"` // the tree had changes that the commit does not hold
-	Machine host         `json:"machine"`
-	CPUs    [2]int       `json:"server_and_client_cpu"`
-	Noise   noise        `json:"noise"`   // over all runs
-	Trusted bool         `json:"trusted"` // false: see doubts
-	Doubts  []string     `json:"doubts,omitempty"`
-	Client  string       `json:"client_wait"`
-	Plan    plan         `json:"plan"`
-	Rows    []*rowResult `json:"rows"`
-	Pass    bool         `json:"pass"`
+	circumstances
+	Plan plan         `json:"plan"`
+	Rows []*rowResult `json:"rows"`
+	Pass bool         `json:"pass"`
 
 	servers []string // in order of the table's columns
 }
@@ -52,14 +43,10 @@ type figure struct {
 }
 
 func newReport(p plan, h host, c cpus, ts []target) *report {
-	r := &report{Date: time.Now().UTC().Format(time.RFC3339), Machine: h, CPUs: [2]int{c.server, c.client}, Client: p.wait, Plan: p}
+	r := &report{circumstances: newCircumstances(h, p.common, c), Plan: p}
 	if p.Quick {
 		r.Doubts = append(r.Doubts, "smoke test: too little work for a figure")
 	}
-	if len(h.Load) > 0 && h.Load[0] > maxLoad {
-		r.Doubts = append(r.Doubts, fmt.Sprintf("1-minute load was %.2f at the start, above %.1f", h.Load[0], maxLoad))
-	}
-	r.Commit, r.Dirty = commit(p.root)
 	for _, t := range ts {
 		r.servers = append(r.servers, t.name)
 	}
@@ -111,12 +98,10 @@ func (r *report) fail(name, server string, err error) {
 	}
 }
 
-// finish computes medians, ratios and verdicts. Without holdfast among the servers there is nothing to judge.
-func (r *report) finish() {
-	if r.Noise.Others > maxOthers {
-		r.Doubts = append(r.Doubts, fmt.Sprintf("other processes used %.1f %% of the machine, above %d %%", r.Noise.Others, maxOthers))
-	}
-	r.Trusted = len(r.Doubts) == 0
+// finish computes medians, ratios and verdicts; n is what disturbed the measurement. Without holdfast among the servers
+// there is nothing to judge.
+func (r *report) finish(n noise) {
+	r.circumstances.finish(n)
 	r.Pass = true
 	for _, w := range r.Rows {
 		for _, f := range w.Servers {
@@ -128,7 +113,12 @@ func (r *report) finish() {
 				f.Ratio = f.Median / floor.Median
 			}
 		}
-		w.Pass = mine.usable() && (w.row.bar.atMost > 0 || mine.Ratio > 0) && w.row.bar.reached(mine.Median, mine.Ratio)
+		if !w.row.bar.any() { // nothing to reach, but a run that failed
+			w.Pass = mine == nil || mine.Failed == ""
+			r.Pass = r.Pass && w.Pass
+			continue
+		}
+		w.Pass = mine.usable() && (!w.row.bar.relative() || mine.Ratio > 0) && w.row.bar.reached(mine.Median, mine.Ratio)
 		r.Pass = r.Pass && (w.Pass || !r.judged())
 	}
 }
@@ -184,6 +174,8 @@ func (r *report) print(out io.Writer) {
 			verdict = "–"
 		case !w.Pass:
 			verdict = "FAIL"
+		case !w.row.bar.any():
+			verdict = "–"
 		}
 		table = append(table, append(line, w.Bar, verdict))
 	}
@@ -211,7 +203,7 @@ func (w *rowResult) cells(server string) []string {
 		return out
 	}
 	ratio := "–"
-	if f.usable() && f.Ratio > 0 && w.row.bar.atMost == 0 {
+	if f.usable() && f.Ratio > 0 && w.row.bar.relative() {
 		ratio = fmt.Sprintf("%.3f", f.Ratio)
 	}
 	return append(out, ratio)
@@ -238,9 +230,12 @@ func printTable(out io.Writer, table [][]string) {
 	}
 }
 
-// write stores the report as bench-<date>.json in dir, with a number behind the date when that day has one already.
-func (r *report) write(dir string) (string, error) {
-	b, err := json.MarshalIndent(r, "", "  ")
+// write stores the report as bench-<date>.json in dir.
+func (r *report) write(dir string) (string, error) { return writeResult(dir, "bench", r.Date, r) }
+
+// writeResult stores v as <kind>-<date>.json in dir, with a number behind the date when that day has one already.
+func writeResult(dir, kind, date string, v any) (string, error) {
+	b, err := indented(v)
 	if err != nil {
 		return "", err
 	}
@@ -248,7 +243,7 @@ func (r *report) write(dir string) (string, error) {
 		return "", err
 	}
 	for i := 1; ; i++ {
-		name := "bench-" + r.Date[:10]
+		name := kind + "-" + date[:10]
 		if i > 1 {
 			name += fmt.Sprintf("-%d", i)
 		}
@@ -267,3 +262,5 @@ func (r *report) write(dir string) (string, error) {
 		return path, err
 	}
 }
+
+func indented(v any) ([]byte, error) { return json.MarshalIndent(v, "", "  ") }

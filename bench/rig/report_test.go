@@ -28,6 +28,15 @@ func TestBars(t *testing.T) {
 		{"fanout32", 1, 11.9, false},
 		{"latency", 1, 1.15, true},
 		{"latency", 1, 1.16, false},
+		{"history", 1.10, 0, true},
+		{"history", 1.101, 0, false},
+		{"idle", -3, 0, true},
+		{"idle", idleNoise + 0.1, 0, false},
+		{"durable", 1, 0, true},
+		{"log-append", 100_000, 0, true},
+		{"log-append", 99_999, 0, false},
+		{"log-cold", 100, 0, true},
+		{"log-hot", 10.1, 0, false},
 	} {
 		w := (&report{}).row(tt.row)
 		if got := w.bar.reached(tt.holdfast, tt.ratio); got != tt.want {
@@ -51,7 +60,7 @@ func TestReportTakesMediansAndJudges(t *testing.T) {
 		r.add("handshake", "holdfast", sample{Value: v})
 	}
 	r.add("memory", "holdfast", sample{Value: 300})
-	r.finish()
+	r.finish(noise{})
 	var out strings.Builder
 	r.print(&out)
 	for _, want := range []string{"24.00", "35.00", "1.458", "300", "FAIL", "pass"} {
@@ -70,7 +79,7 @@ func TestReportOfAFailedRun(t *testing.T) {
 	r.add("latency", "floor", sample{Value: 60})
 	r.add("latency", "holdfast", sample{Value: 60})
 	r.fail("latency", "holdfast", errors.New("3 sockets lost\noutput of holdfast: …"))
-	r.finish()
+	r.finish(noise{})
 	var out strings.Builder
 	r.print(&out)
 	if r.Pass || !strings.Contains(out.String(), "latency, holdfast: 3 sockets lost\n") {
@@ -78,15 +87,30 @@ func TestReportOfAFailedRun(t *testing.T) {
 	}
 }
 
+// A row without a bar is given and not judged; it fails when its run failed. A row that one run had no figure for says why.
+func TestReportOfRowsWithoutABar(t *testing.T) {
+	r := testReport(t, "durable", "log-append", "log-bolt")
+	r.add("durable", "holdfast", sample{Value: 5000})
+	r.fail("log-append", "holdfast", errNoBenchmark)
+	r.finish(noise{})
+	var out strings.Builder
+	r.print(&out)
+	if !r.Rows[0].Pass || r.Rows[1].Pass || !r.Rows[2].Pass || r.Pass {
+		t.Errorf("durable %v, log-append %v, log-bolt %v, all %v", r.Rows[0].Pass, r.Rows[1].Pass, r.Rows[2].Pass, r.Pass)
+	}
+	if !strings.Contains(out.String(), "5,000") || !strings.Contains(out.String(), errNoBenchmark.Error()) {
+		t.Errorf("printed:\n%s", out.String())
+	}
+}
+
 func TestReportDoubts(t *testing.T) {
 	r := testReport(t, "memory")
-	r.Noise.Others = maxOthers + 1
-	r.finish()
+	r.finish(noise{Others: maxOthers + 1})
 	if r.Trusted {
 		t.Error("trusted although other processes used the machine")
 	}
 	busy := newReport(plan{}, host{Load: []float64{maxLoad + 0.1, 0, 0}}, cpus{}, nil)
-	if busy.finish(); busy.Trusted {
+	if busy.finish(noise{}); busy.Trusted {
 		t.Error("trusted although the machine was busy at the start")
 	}
 }
@@ -95,7 +119,7 @@ func TestReportFileNamesNeverCollide(t *testing.T) {
 	r := testReport(t, "memory")
 	r.add("memory", "holdfast", sample{Value: 200})
 	r.Date = "2026-02-03T04:05:06Z"
-	r.finish()
+	r.finish(noise{})
 	dir := filepath.Join(t.TempDir(), "results")
 	for _, want := range []string{"bench-2026-02-03.json", "bench-2026-02-03-2.json"} {
 		path, err := r.write(dir)

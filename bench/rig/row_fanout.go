@@ -14,12 +14,16 @@ const (
 
 // calibrate publishes one message without padding and chooses the shape whose frame has the wanted size.
 func (c *crowd) calibrate(p *publisher, frameBytes, number int) error {
-	c.shape = messageShape{}
+	// The floor is given a text with a seq; of a Pusher server the first message tells whether it adds one.
+	c.shape = messageShape{channel: c.shape.channel, seq: !c.srv.target.pusher}
 	c.received, c.wireBytes = 0, 0
-	if err := c.broadcast(p, number); err != nil {
+	before := c.onMessage
+	c.onMessage = func(_ *subscriber, text []byte, _ int) { _, c.shape.seq = messageSeq(text) }
+	err := c.broadcast(p, number)
+	if c.onMessage = before; err != nil {
 		return fmt.Errorf("first message: %w", err)
 	}
-	c.shape = sized(frameBytes, c.wireBytes/c.received)
+	c.shape.padding = sized(frameBytes, c.wireBytes/c.received)
 	return nil
 }
 
@@ -41,21 +45,8 @@ func measureFanout1(b *bench, t target) (out map[string]sample, err error) {
 		}
 		c.received, c.wireBytes = 0, 0
 		cpu, ticks, err := c.srv.used(func() error {
-			for end := int64(0); ; number++ {
-				now, err := c.srv.cpu()
-				if err != nil {
-					return err
-				}
-				if end == 0 {
-					end = now + int64(b.plan.ServerCPU)
-				}
-				if now >= end {
-					return nil
-				}
-				if err := c.broadcast(p, number); err != nil {
-					return err
-				}
-			}
+			_, err := c.broadcastFor(p, number, b.plan.ServerCPU)
+			return err
 		})
 		if err != nil {
 			return err
@@ -64,6 +55,25 @@ func measureFanout1(b *bench, t target) (out map[string]sample, err error) {
 		return nil
 	})
 	return out, err
+}
+
+// broadcastFor publishes one message after the other until the server has used budget. It returns the next number.
+func (c *crowd) broadcastFor(p *publisher, number int, budget time.Duration) (int, error) {
+	for end := int64(0); ; number++ {
+		now, err := c.srv.cpu()
+		if err != nil {
+			return number, err
+		}
+		if end == 0 {
+			end = now + int64(budget)
+		}
+		if now >= end {
+			return number, nil
+		}
+		if err := c.broadcast(p, number); err != nil {
+			return number, err
+		}
+	}
 }
 
 // measureFanout32 gives the row "fanout32". A message is under way from its publish call until the last subscriber has

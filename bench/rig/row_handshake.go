@@ -37,6 +37,7 @@ func measureHandshake(b *bench, t target) (out map[string]sample, err error) {
 		n := float64(b.plan.Waves * b.plan.Handshakes)
 		out = map[string]sample{"handshake": {Value: float64(total) / 1e3 / n, Detail: map[string]float64{
 			"ticks_us": float64(ticks) / 1e3 / n, "cpu_s": seconds(total), "per_wall_second": n / seconds(wall),
+			"success_bytes": float64(c.success),
 		}}}
 		return nil
 	})

@@ -29,6 +29,27 @@ func measureMemory(b *bench, t target) (map[string]sample, error) {
 	return out, nil
 }
 
+// idleNoise is what the row "idle" may show: the resident size is counted in pages and a Go heap grows in steps, so runs of
+// one server on an idle machine differ by up to 14. Unit: bytes a connection.
+const idleNoise = 16
+
+// measureIdle gives the row "idle": how much more one idle subscribed connection holds when its channel has history, as
+// by default, than on a holdfast without; both by the method of the row "memory".
+func measureIdle(b *bench, t target) (map[string]sample, error) {
+	with, err := b.growth(t, nil)
+	if err != nil {
+		return nil, fmt.Errorf("with history: %w", err)
+	}
+	without, err := b.growth(t.with(noHistory), nil)
+	if err != nil {
+		return nil, fmt.Errorf("without history: %w", err)
+	}
+	return map[string]sample{"idle": {Value: with.Value - without.Value, Detail: map[string]float64{
+		"with_bytes": with.Value, "without_bytes": without.Value,
+		"anon_bytes": with.Detail["anon_bytes"] - without.Detail["anon_bytes"], "pss_bytes": with.Detail["pss_bytes"] - without.Detail["pss_bytes"],
+	}}}, nil
+}
+
 func (b *bench) wants(name string) bool {
 	for _, r := range b.plan.Rows {
 		if r == name {

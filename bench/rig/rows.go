@@ -13,9 +13,10 @@ type row struct {
 	bar               bar
 }
 
-// bar is what holdfast must reach. Exactly one field is set.
+// bar is what holdfast must reach. At most one field is set; none: the figure is given and not judged.
 type bar struct {
 	atMost       float64 // holdfast's own figure
+	atLeast      float64 // holdfast's own figure
 	ratioAtMost  float64 // holdfast's figure over the floor's
 	ratioAtLeast float64
 }
@@ -24,12 +25,22 @@ func (b bar) String() string {
 	switch {
 	case b.atMost > 0:
 		return fmt.Sprintf("≤ %g", b.atMost)
+	case b.atLeast > 0:
+		return fmt.Sprintf("≥ %.0f", b.atLeast)
 	case b.ratioAtMost > 0:
 		return fmt.Sprintf("≤ %.2f ×", b.ratioAtMost)
-	default:
+	case b.ratioAtLeast > 0:
 		return fmt.Sprintf("≥ %.2f ×", b.ratioAtLeast)
+	default:
+		return "–"
 	}
 }
+
+// relative tells whether the bar is one for the ratio to the floor.
+func (b bar) relative() bool { return b.ratioAtMost > 0 || b.ratioAtLeast > 0 }
+
+// any tells whether there is a bar at all.
+func (b bar) any() bool { return b != bar{} }
 
 // reached tells whether the figures keep the bar.
 func (b bar) reached(holdfast, ratio float64) bool {
@@ -39,7 +50,7 @@ func (b bar) reached(holdfast, ratio float64) bool {
 	case b.ratioAtMost > 0:
 		return ratio <= b.ratioAtMost
 	default:
-		return ratio >= b.ratioAtLeast
+		return holdfast >= b.atLeast && ratio >= b.ratioAtLeast
 	}
 }
 
@@ -50,6 +61,32 @@ var rows = []row{
 	{"fanout1", "deliveries per CPU second, 1 message under way", "1/s", 0, bar{ratioAtLeast: 0.90}},
 	{"fanout32", "deliveries per CPU second, 32 under way", "1/s", 0, bar{ratioAtLeast: 12}},
 	{"latency", "broadcast p99, 3 a second", "ms", 2, bar{ratioAtMost: 1.15}},
+	{"history", "CPU of a publish to 1,000 with history over without", "×", 3, bar{atMost: 1.10}},
+	{"idle", "resident bytes more with history per idle connection", "B", 1, bar{atMost: idleNoise}},
+	{"durable", "durable publishes over HTTP, 64 connections", "1/s", 0, bar{}},
+	{"plain", "plain publishes over HTTP, 64 connections", "1/s", 0, bar{}},
+	{"log-append", "log: durable appends, 1,000 channels, 1,024 publishers", "1/s", 0, bar{atLeast: 100_000}},
+	{"log-cold", "log: replay of 100 of 1,000,000, from the page cache", "µs", 1, bar{atMost: 100}},
+	{"log-hot", "log: replay of 100 of 1,000,000, hot", "µs", 1, bar{atMost: 10}},
+	{"log-bolt", "raw bbolt, batches", "1/s", 0, bar{}},
+}
+
+// groups are names for several rows at once.
+var groups = map[string][]string{
+	"log": {"log-append", "log-cold", "log-hot", "log-bolt"},
+}
+
+// expand replaces the names of groups by those of their rows.
+func expand(names []string) []string {
+	var out []string
+	for _, name := range names {
+		if rows, ok := groups[name]; ok {
+			out = append(out, rows...)
+		} else {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func rowNames() []string {
@@ -65,6 +102,8 @@ type sample struct {
 	Value  float64            `json:"value"`
 	Detail map[string]float64 `json:"detail,omitempty"`
 	Noise  noise              `json:"noise"` // during the run
+
+	missing error // why there is no figure in this row alone; nil: there is one
 }
 
 // bench is what every experiment gets.
@@ -81,15 +120,26 @@ type experiment struct {
 	rows    []string
 	runs    func(plan) int // kept runs
 	measure func(b *bench, t target) (map[string]sample, error)
+	only    func(t target) bool // the servers that have such figures; nil: all
 }
 
 var experiments = []experiment{
-	{[]string{"memory", "channel"}, func(p plan) int { return p.MemoryRuns }, measureMemory},
-	{[]string{"handshake"}, func(p plan) int { return p.Runs }, measureHandshake},
-	{[]string{"fanout1"}, func(p plan) int { return p.Runs }, measureFanout1},
-	{[]string{"fanout32"}, func(p plan) int { return p.Runs }, measureFanout32},
-	{[]string{"latency"}, func(p plan) int { return p.Runs }, measureLatency},
+	{[]string{"memory", "channel"}, memoryRuns, measureMemory, nil},
+	{[]string{"handshake"}, runs, measureHandshake, nil},
+	{[]string{"fanout1"}, runs, measureFanout1, nil},
+	{[]string{"fanout32"}, runs, measureFanout32, nil},
+	{[]string{"latency"}, runs, measureLatency, nil},
+	{[]string{"history"}, runs, measureHistory, target.ours},
+	{[]string{"idle"}, memoryRuns, measureIdle, target.ours},
+	{[]string{"durable", "plain"}, runs, measureDurable, target.ours},
+	{groups["log"], logRuns, measureLog, func(t target) bool { return t.name == "holdfast" }},
 }
+
+func runs(p plan) int { return p.Runs }
+
+func memoryRuns(p plan) int { return p.MemoryRuns }
+
+func logRuns(p plan) int { return min(p.Runs, maxLogRuns) }
 
 // withCrowd runs work against a fresh server process, and ends everything afterwards.
 func (b *bench) withCrowd(t target, work func(c *crowd) error) error {

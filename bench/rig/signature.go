@@ -25,7 +25,11 @@ func publishRequest(t target, host string, m messageShape, number int, now int64
 		text := m.appendText(nil, number)
 		return fmt.Appendf(nil, "POST /publish HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", host, len(text), text)
 	}
-	body := fmt.Appendf(nil, `{"name":"%s","channels":["%s"],"data":"%s"}`, benchEvent, benchChannel, m.appendData(nil, number))
+	durable := ""
+	if m.durable {
+		durable = `,"durable":true`
+	}
+	body := fmt.Appendf(nil, `{"name":"%s","channels":["%s"],"data":"%s"%s}`, benchEvent, m.channelName(), m.appendData(nil, number), durable)
 	at := signedTarget("/apps/"+appID+"/events", appKey, appSecret, body, now)
 	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", at, host, len(body), body)
 }

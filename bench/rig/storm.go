@@ -70,7 +70,10 @@ func runStorm(ctx context.Context, args []string, out, progress io.Writer) (bool
 
 func (s *stormPlan) round(c *crowd, round int) (stormResult, error) {
 	h := newHistogram()
-	c.onSubscribed = func(one *subscriber) { h.add(time.Duration(c.now() - one.opened)) }
+	c.onSubscribed = func(one *subscriber, _ []byte) error {
+		h.add(time.Duration(c.now() - one.opened))
+		return nil
+	}
 	began, end := c.now(), int64(0)
 	cpu, _, err := c.srv.used(func() error {
 		err := c.connect(s.clients, s.concurrency)

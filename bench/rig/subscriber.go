@@ -3,9 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,6 +56,9 @@ func (c *crowd) open() error {
 	if err := unix.Bind(fd, &from); err != nil {
 		unix.Close(fd)
 		return fmt.Errorf("bind 127.0.1.%d: %w", from.Addr[3], err)
+	}
+	if c.stamped {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 	}
 	c.subscribers[fd] = subscriber{state: stateConnecting, fd: int32(fd), number: int32(number), opened: c.now()}
 	c.opened++
@@ -125,7 +126,9 @@ func (c *crowd) ready(fd int) {
 		s.state = stateUpgrading
 	}
 	for s.state != stateNone {
-		n, err := rawRead(fd, c.in)
+		// Behind what was kept of the read before, so that the two are one piece without another copy.
+		kept := copy(c.in, s.partial)
+		n, err := c.receive(fd, c.in[kept:])
 		if err == unix.EAGAIN {
 			return
 		}
@@ -137,23 +140,18 @@ func (c *crowd) ready(fd int) {
 			c.lose(s, fmt.Errorf("the server closed the connection (%s)", [...]string{"", "connecting", "before the 101", "before connection_established", "before the success", "subscribed"}[s.state]))
 			return
 		}
-		if err := c.input(s, c.in[:n]); err != nil {
+		if err := c.input(s, c.in[:kept+n]); err != nil {
 			c.lose(s, err)
 			return
 		}
-		if n < len(c.in) {
+		if kept+n < len(c.in) {
 			return // a stream socket that gave less than asked is empty; what comes later is a new edge
 		}
 	}
 }
 
-// input handles p, which is what one read(2) brought.
+// input handles p, which is what one read(2) brought behind what was left of the one before.
 func (c *crowd) input(s *subscriber, p []byte) error {
-	c.read = c.now()
-	if len(s.partial) > 0 {
-		s.partial = append(s.partial, p...)
-		p = s.partial
-	}
 	if s.state == stateUpgrading {
 		rest, done, err := c.handshake.answered(p)
 		if err != nil {
@@ -180,7 +178,7 @@ func (c *crowd) input(s *subscriber, p []byte) error {
 		}
 		p = p[n:]
 		if op == opText {
-			if number, ok := messageNumber(payload); ok {
+			if number, ok := messageNumber(c.prefix, payload); ok {
 				if s.state != stateSubscribed {
 					return fmt.Errorf("message %d before subscription_succeeded", number)
 				}
@@ -188,12 +186,12 @@ func (c *crowd) input(s *subscriber, p []byte) error {
 				continue
 			}
 		}
-		if err := c.control(s, op, payload); err != nil {
+		if err := c.frame(s, op, payload, n); err != nil {
 			return err
 		}
 	}
 	if len(p) > 0 {
-		s.partial = append(make([]byte, 0, len(p)), p...)
+		s.partial = append(s.partial[:0], p...)
 	} else {
 		s.partial = nil
 	}
@@ -212,8 +210,8 @@ func (c *crowd) message(s *subscriber, text []byte, number, wire int) {
 	}
 }
 
-// control handles every frame that is no message of ours.
-func (c *crowd) control(s *subscriber, op byte, payload []byte) error {
+// frame handles every frame that is no message of ours.
+func (c *crowd) frame(s *subscriber, op byte, payload []byte, wire int) error {
 	switch op {
 	case opClose:
 		return fmt.Errorf("%s", closeText(payload))
@@ -237,24 +235,33 @@ func (c *crowd) control(s *subscriber, op byte, payload []byte) error {
 		s.state = stateSubscribed
 		c.underWay--
 		c.subscribed++
+		c.success = wire
 		if c.onSubscribed != nil {
-			c.onSubscribed(s)
+			return c.onSubscribed(s, payload)
 		}
 	case "pusher:ping":
 		return c.send(s, opText, []byte(`{"event":"pusher:pong","data":{}}`))
 	case "pusher:error", "pusher:subscription_error":
 		return fmt.Errorf("%.300s", payload)
+	default:
+		if c.onOther != nil {
+			c.onOther(s, payload)
+		}
 	}
 	return nil
 }
 
 func (c *crowd) subscribe(s *subscriber) error {
 	s.state = stateSubscribing
-	channel := benchChannel
+	channel, from := c.channel, ""
 	if c.channelOf != nil {
 		channel = c.channelOf(int(s.number))
 	}
-	return c.send(s, opText, fmt.Appendf(nil, `{"event":"pusher:subscribe","data":{"auth":"","channel":"%s"}}`, channel))
+	if c.recoverAt != nil {
+		at := c.recoverAt(int(s.number))
+		from = fmt.Sprintf(`,"recover":{"epoch":"%s","seq":%d}`, at.Epoch, at.Seq)
+	}
+	return c.send(s, opText, fmt.Appendf(nil, `{"event":"pusher:subscribe","data":{"auth":"","channel":"%s"%s}}`, channel, from))
 }
 
 func (c *crowd) send(s *subscriber, op byte, payload []byte) error {
@@ -263,29 +270,4 @@ func (c *crowd) send(s *subscriber, op byte, payload []byte) error {
 		return fmt.Errorf("send: %d of %d bytes, %w", n, len(c.out), err)
 	}
 	return nil
-}
-
-// rawRead is read(2) without telling the scheduler: it cannot block, and there is nothing else to schedule.
-func rawRead(fd int, p []byte) (int, error) {
-	n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), nil
-}
-
-// epollWait is epoll_wait(2); timeout in ms. Only a wait that may sleep goes through the scheduler.
-func epollWait(epoll int, events []unix.EpollEvent, timeout int) (int, error) {
-	call := syscall.Syscall6
-	if timeout == 0 {
-		call = syscall.RawSyscall6
-	}
-	n, _, errno := call(syscall.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(timeout), 0, 0)
-	if errno != 0 && errno != syscall.EINTR {
-		return 0, errno
-	}
-	if errno != 0 {
-		return 0, nil
-	}
-	return int(n), nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,7 +24,22 @@ type target struct {
 	name    string
 	command []string // program and arguments, with placeholders
 	extra   []string // behind holdfast's usual flags
+	config  string   // text of holdfast's configuration file; "": it runs with its defaults
 	pusher  bool     // speaks the Pusher protocol; else the floor's dialect
+}
+
+// noHistory is the configuration of a holdfast that keeps no event and numbers none.
+const noHistory = "[[history]]\nmatch = \"*\"\nevents = 0\n"
+
+// with is the same server with other settings of its own: flags of serve, and the text of a configuration file.
+func (t target) with(config string, flags ...string) target {
+	t.config, t.extra = config, append(slices.Clone(t.extra), flags...)
+	return t
+}
+
+// ours tells whether the server is a holdfast, which gets holdfast's flags and configuration.
+func (t target) ours() bool {
+	return t.pusher && !strings.ContainsAny(strings.Join(t.command, " "), "{}")
 }
 
 // arguments fills in the placeholders. A command without any is a holdfast binary and gets its usual flags.
@@ -43,6 +59,9 @@ func (t target) arguments(port, admin int, data string) []string {
 	out = append(out, "serve", "--listen", listen, "--admin-listen", adminListen, "--data-dir", data,
 		// The client is one host that connects as fast as it can: what protects from such a host is turned off.
 		"--set", "admission.accept_rate=1000000", "--set", "admission.half_open_per_ip=0")
+	if t.config != "" {
+		out = append(out, "--config", configName)
+	}
 	return append(out, t.extra...)
 }
 

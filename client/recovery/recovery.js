@@ -1,17 +1,7 @@
 // Recovery for an unmodified pusher-js 8: it keeps the position (epoch, seq) of every
 // channel, asks for what was missed when a subscription comes back, drops what comes
 // twice, and calls onGap when it cannot be proved that nothing is missing.
-//
-// Of pusher-js it relies on this and nothing else (8.6.0: the tests run it in the builds
-// for web, worker and node, minified or not); what is missing is refused with an error:
-//   pusher.key, connection, send_event, unsubscribe, allChannels; channels call both
-//     verbs on the instance, so that replacing them there catches every frame
-//   channel.name, subscribed, pusher.user.serverToUserChannel: only if installed late
-//   pusher.connection.socket_id, bind, unbind; "connected" is emitted in the task that
-//     received the socket id, before any frame can be answered
-//   pusher.connection.connection: the present line or null; it has .transport
-//   transport.emit("message", {data: text}) for each raw frame, before pusher-js parses
-//     it; emit("activity") restarts the ping timer and does nothing else
+// README lists what it relies on inside pusher-js; what is missing is refused.
 
 import { isPosition, openRecord, pageStorage, parse } from './record.js';
 

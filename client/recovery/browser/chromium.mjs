@@ -7,7 +7,7 @@ import { delimiter, join } from 'node:path';
 import { WebSocket } from 'ws';
 
 const PATIENCE = 20_000;
-const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'chrome'];
+const find = (name) => process.env.PATH.split(delimiter).map((dir) => join(dir, name)).find(existsSync);
 
 export class Chromium {
   #child;
@@ -17,12 +17,16 @@ export class Chromium {
   #last = 0;
 
   static async start() {
-    const program = process.env.CHROMIUM ?? NAMES.flatMap((name) => process.env.PATH.split(delimiter).map((dir) => join(dir, name))).find(existsSync);
+    const program = process.env.CHROMIUM ?? find('chromium') ?? find('chromium-browser') ?? find('google-chrome');
     if (!program) throw new Error('no Chromium: apt-get install -y chromium, or set CHROMIUM to its path');
     const browser = new Chromium();
     browser.#folder = mkdtempSync(join(tmpdir(), 'recovery-chromium-'));
-    const child = spawn(program, [
-      '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
+    // It leads a process group of its own, and ends with this process even if that is
+    // killed.
+    const guard = find('setpriv') ? ['setpriv', '--pdeathsig', 'KILL', '--'] : [];
+    const [command, ...args] = [...guard, program];
+    const child = spawn(command, [
+      ...args, '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
       '--disable-background-networking', '--disable-component-update', '--disable-extensions',
       '--remote-debugging-port=0', `--user-data-dir=${browser.#folder}`, 'about:blank',
     ], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });

@@ -4,34 +4,15 @@
 
 import assert from 'node:assert/strict';
 import { createHash, createHmac } from 'node:crypto';
-import { createServer } from 'node:http';
-import { readFile } from 'node:fs/promises';
 import { Fake } from '../harness/fake.mjs';
 import { Chromium, until } from './chromium.mjs';
+import { Site } from './site.mjs';
 
-const here = (path) => new URL(path, import.meta.url);
-const FILES = {
-  '/': [here('page.html'), 'text/html'],
-  '/recovery.js': [here('../recovery.js'), 'text/javascript'],
-  '/record.js': [here('../record.js'), 'text/javascript'],
-  '/pusher.min.js': [here('../node_modules/pusher-js/dist/web/pusher.min.js'), 'text/javascript'],
-};
 const [id, key, secret] = (process.env.HOLDFAST_APP ?? 'app-id:app-key:app-secret').split(':');
 
 const ends = [];
 const t = { after: (end) => ends.unshift(end) };
 let addr = process.env.HOLDFAST_ADDR;
-
-async function files() {
-  const http = createServer(async (req, res) => {
-    const found = FILES[new URL(req.url, 'http://x').pathname];
-    if (!found) return res.writeHead(404).end();
-    res.writeHead(200, { 'Content-Type': found[1], 'Cache-Control': 'no-store' }).end(await readFile(found[0]));
-  });
-  await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve));
-  t.after(() => (http.closeAllConnections(), http.close()));
-  return `http://127.0.0.1:${http.address().port}`;
-}
 
 // publish is the HTTP API of Pusher, signed.
 async function publish(channel, n, more = {}) {
@@ -48,32 +29,18 @@ async function publish(channel, n, more = {}) {
   assert.equal(answer.status, 200, await answer.text());
 }
 
-async function open(browser, base, channels, more = {}) {
-  const [host, port] = addr.split(':');
-  const query = new URLSearchParams({ key, host, port, channels: channels.join(','), ...more });
-  const tab = await browser.tab(`${base}/?${query}`);
-  const log = () => tab.evaluate('window.log');
-  const ticks = async (channel) => (await log()).filter(([what, name]) => what === 'tick' && name === channel).map(([, , n]) => n);
-  return {
-    ...tab,
-    ticks,
-    gaps: async () => (await log()).filter(([what]) => what === 'gap').map(([, ...gap]) => gap),
-    joined: (times = 1) => until(async () => (await log()).filter(([what]) => what === 'joined').length >= channels.length * times, 'subscription'),
-    shows: (channel, last) => until(async () => (await ticks(channel)).at(-1) === last, `tick ${last} on ${channel}`),
-    socketId: () => tab.evaluate('pusher.connection.socket_id'),
-  };
-}
-
 async function main() {
   addr ??= `127.0.0.1:${(await Fake.start(t)).port}`;
-  const base = await files();
+  const [host, port] = addr.split(':');
   const browser = await Chromium.start();
   t.after(() => browser.close());
+  const site = await Site.start(t, browser);
+  const open = (channels, more) => site.open({ key, host, port, channels, ...more });
   const run = `${process.pid}-${Date.now()}`; // no channel of an earlier run
   const [news, other] = [`news-${run}`, `other-${run}`];
 
   const step = (what) => console.log(`ok - ${what}`);
-  const page = await open(browser, base, [news, other]);
+  const page = await open([news, other]);
   await page.joined();
   await publish(news, 1);
   await page.shows(news, 1);
@@ -110,7 +77,7 @@ async function main() {
   assert.deepEqual(await page.ticks(news), [6]);
   step('reload: what was missed meanwhile arrives, on two channels');
 
-  const second = await open(browser, base, [news]);
+  const second = await open([news]);
   await second.joined();
   await publish(news, 8);
   await page.shows(news, 8);
@@ -120,7 +87,7 @@ async function main() {
   await second.close();
   step('a second tab begins for itself');
 
-  const outer = await open(browser, base, [news], { frame: news });
+  const outer = await open([news], { frame: news });
   await outer.joined();
   await until(() => outer.evaluate(`frames[0].log.some(([what]) => what === 'joined')`), 'subscription in the frame');
   await outer.evaluate('frames[0].pusher.disconnect()');
