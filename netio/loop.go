@@ -22,8 +22,9 @@ const (
 	scratchBytes = 64 << 10
 	// readsPerWake bounds what one socket may take of a turn: 256 KiB.
 	readsPerWake = 4
-	// eventsPerWait is the size of one epoll_wait.
-	eventsPerWait = 512
+	// eventsPerWait is the size of one epoll_wait. In a mass return each event is a
+	// handshake: few of them pass before commands, the others' events, are looked at.
+	eventsPerWait = 32
 	// gatherFor is how long a loop that woke for commands collects more of them,
 	// so that a burst of publishes becomes one walk.
 	gatherFor = 200 * time.Microsecond
@@ -180,10 +181,12 @@ func (l *loop) turn() {
 		l.onTick(t, jump)
 	}
 	l.stats.turn(l.srv.clock.now()-began, l.ready)
-	l.ready = 0
-	if l.working || len(l.again) > 0 {
+	// A loop that does not sleep must let those go on who publish: the scheduler would
+	// take the processor from it only after 10 ms.
+	if l.working || len(l.again) > 0 || l.ready > 0 {
 		runtime.Gosched()
 	}
+	l.ready = 0
 }
 
 // poll0 fills events. It sleeps only when nothing at all is pending; it reports

@@ -103,7 +103,7 @@ func (e *Edge) Launch(before ...string) {
 	args = append(args, e.opts.Flags...)
 	e.cmd = exec.Command(args[0], args[1:]...)
 	e.cmd.Dir = e.dir
-	e.cmd.Env = append(cleanEnv(), e.opts.Env...)
+	e.cmd.Env = append(append(cleanEnv(), "GORACE=halt_on_error=1"), e.opts.Env...)
 	e.cmd.Stdout, e.cmd.Stderr = &e.log, &e.log
 	// The server must not outlive a test binary that is killed.
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
