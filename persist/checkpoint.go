@@ -50,9 +50,15 @@ func (k *checkpointer) run() {
 	defer close(l.checkpointerDone)
 	tick := time.NewTicker(l.cfg.CheckpointInterval)
 	defer tick.Stop()
+	failed := false
 	for {
+		fill := l.fill
+		if failed {
+			fill = nil // a disk that fails is not asked more often for it
+		}
+		failed = false
 		select {
-		case <-l.fill:
+		case <-fill:
 		case <-tick.C:
 		case <-l.stopCheckpointer:
 			return
@@ -60,6 +66,7 @@ func (k *checkpointer) run() {
 		l.stats.passes.Add(1)
 		if err := k.checkpoint(false); err != nil {
 			l.checkpointFailed(err)
+			failed = true
 		} else {
 			l.checkpointWorked()
 		}

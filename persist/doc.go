@@ -29,6 +29,8 @@
 //	full disk,    Events are handed out without a seq, durable ones are refused. Such a
 //	failed write  channel is broken until the log can write, and then has a new epoch.
 //	              The mark `behind`, raised first, makes that hold across a restart.
+//	start on a    The log stands by or cannot write: events are handed out without a
+//	failing disk  seq until it can, then every channel that got one has a new epoch.
 //	damage        The file is set aside, the log goes on. Lost events show as an
 //	              explicit reason, never as silence.
 //

@@ -11,9 +11,13 @@ import (
 var ErrBusy = errors.New("persist: too many events wait to be logged")
 
 // ErrDurableUnavailable is returned by Append, and by Result.Err, for a durable
-// event that the log cannot write or sync, or beyond Config.DurableWaiting. The
+// event that the log cannot write or sync. The
 // event was not published.
 var ErrDurableUnavailable = errors.New("persist: the log cannot make an event durable now")
+
+// ErrDurableWaiting is returned by Append when Config.DurableWaiting durable events
+// await their sync. None was queued and no seq was taken.
+var ErrDurableWaiting = errors.New("persist: too many durable events await their sync")
 
 // ErrClosed is returned once Close has been called.
 var ErrClosed = errors.New("persist: the log is closed")

@@ -159,7 +159,7 @@ func FuzzRestore(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		into := &Log{cfg: l.cfg, store: l.store, seed: l.seed}
 		into.meta.Store(l.meta.Load())
-		into.keys.fresh = map[string]keyValue{}
+		into.keys.fresh, into.keys.max = map[string]keyValue{}, 1000
 		into.shards = []*shard{newShard(into, 0)}
 		r := &restorer{log: into, holed: map[*channel]bool{}}
 		if err := r.group(1, b); err != nil {

@@ -49,7 +49,7 @@ type group struct {
 	now    []int             // plans that are handed out at once
 	fresh  map[string]former // idempotency keys of this group
 	events int               // logged events
-	size   int               // bytes of the last group's buffer
+	each   int               // bytes of an event in the last groups
 	spare  int               // bytes of the last group's loose buffer
 }
 
@@ -62,7 +62,7 @@ func (s *shard) step() {
 	l, g := s.log, &s.g
 	s.flight.Lock()
 	s.number++
-	g.begin(l.nowMS())
+	g.begin(l.nowMS(), min(len(s.work)-s.done, l.cfg.GroupEvents))
 	write := l.canWrite(g.nowMS)
 	events, size := 0, 0
 	for s.done < len(s.work) && events < l.cfg.GroupEvents && len(g.buf) < maxGroupBytes {
@@ -99,15 +99,18 @@ func (s *shard) step() {
 	g.end()
 }
 
-func (g *group) begin(nowMS int64) {
+// begin makes room for about n events.
+func (g *group) begin(nowMS int64, n int) {
 	g.nowMS = nowMS
-	g.buf = make([]byte, journal.FrameLen, max(1024, g.size+g.size/8))
+	g.buf = make([]byte, journal.FrameLen, journal.FrameLen+min(n*max(256, g.each+g.each/8), maxGroupBytes))
 	g.loose = nil
 	g.events = 0
 }
 
 func (g *group) end() {
-	g.size = max(len(g.buf), g.size*7/8)
+	if n := len(g.plans); n > 0 {
+		g.each = (3*g.each + len(g.buf)/n) / 4
+	}
 	g.buf, g.loose = nil, nil
 	clear(g.plans)
 	g.plans, g.now = g.plans[:0], g.now[:0]
@@ -126,8 +129,7 @@ func (s *shard) plan(e *Append, write bool) plan {
 		p.c = s.find(e.Key) // its order counts, if something of it waits
 	}
 	if err != nil {
-		// The head is there but cannot be read. The channel goes on without it, and is
-		// taken for broken until a new epoch is written.
+		// The head is there but cannot be read: the channel begins anew without it.
 		s.log.readFailed("head", err)
 		p.c = s.orphan(e.Key)
 	}

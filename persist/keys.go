@@ -17,6 +17,7 @@ type keyTable struct {
 	// flight is held from the journal write of an answer until it is in the table.
 	flight sync.Mutex
 
+	max   int // keys in memory; beyond, while checkpoints fail, none is remembered
 	mu    sync.Mutex
 	fresh map[string]keyValue // guarded by mu
 	taken map[string]keyValue // guarded by mu: in the checkpoint under way
@@ -59,7 +60,9 @@ func idBytes(id string) []byte {
 func (t *keyTable) put(id string, timeMS int64, value []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.fresh[id] = keyValue{timeMS, value}
+	if len(t.fresh) < t.max {
+		t.fresh[id] = keyValue{timeMS, value}
+	}
 }
 
 func (t *keyTable) remove(id string) {

@@ -77,7 +77,7 @@ func Open(cfg Config) (*Log, error) {
 		stopSyncer: make(chan struct{}), stopCheckpointer: make(chan struct{}), stopOpener: make(chan struct{}),
 		mark: &mark{},
 	}
-	l.keys.fresh = map[string]keyValue{}
+	l.keys.fresh, l.keys.max = map[string]keyValue{}, cfg.IdempotencyKeys
 	l.queued.maxEvents, l.queued.maxBytes = int64(cfg.QueueEvents), cfg.QueueBytes
 	l.SetDurableWaiting(cfg.DurableWaiting)
 	l.keeper.log = l
@@ -129,8 +129,8 @@ func (l *Log) shardOf(key string) *shard {
 func (l *Log) nowMS() int64 { return millis(l.cfg.Now()) }
 
 // Append queues events, in order, all of them or none; each item is Done exactly
-// once if there is no error. It never waits for a disk. See ErrBusy and
-// ErrDurableUnavailable.
+// once if there is no error. It never waits for a disk. See ErrBusy,
+// ErrDurableUnavailable and ErrDurableWaiting.
 func (l *Log) Append(events []Append) error {
 	l.admit.RLock()
 	defer l.admit.RUnlock()
@@ -156,7 +156,7 @@ func (l *Log) Append(events []Append) error {
 		if l.durable.Add(durable) > l.durableWaiting.Load() {
 			l.durable.Add(-durable)
 			l.stats.refused.Add(1)
-			return ErrDurableUnavailable
+			return ErrDurableWaiting
 		}
 	}
 	if l.overrun() || !l.queued.take(len(events), size) {
@@ -174,9 +174,16 @@ func (l *Log) Append(events []Append) error {
 	return nil
 }
 
-// overrun tells whether events come faster than the checkpoints, which work, can
-// write them. Refusing some is better then than breaking channels.
+// overrun tells whether events come faster than a disk that works can take them.
+// Refusing some is better then than breaking channels.
 func (l *Log) overrun() bool {
+	if l.standby.Load() || l.retryAt.Load() != 0 {
+		return false
+	}
+	if l.journal.Unsynced() > journal.DefaultKeptBytes/2 {
+		l.wantSync()
+		return true
+	}
 	return l.unsaved.Load() > l.cfg.UnsavedBytes/4*3 && !l.checkpointsFail.Load()
 }
 
@@ -254,10 +261,10 @@ func (l *Log) close() error {
 // closeFiles is for a restore that did not get through. The mark stays.
 func (l *Log) closeFiles() {
 	if l.journal != nil {
-		l.journal.Close()
+		_ = l.journal.Close()
 	}
 	if l.store != nil {
-		l.store.Close()
+		_ = l.store.Close()
 	}
 	l.journal, l.store = nil, nil
 }

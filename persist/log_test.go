@@ -286,7 +286,7 @@ func TestAppendIsBounded(t *testing.T) {
 		t.Fatalf("the fifth: %v", err)
 	}
 	e.Durable = true
-	if err := b.log.Append(make65(e)); !errors.Is(err, ErrDurableUnavailable) {
+	if err := b.log.Append(make65(e)); !errors.Is(err, ErrDurableWaiting) {
 		t.Fatalf("65 durable: %v", err)
 	}
 	close(hold)

@@ -36,10 +36,8 @@ func (s *Shard) workSide(b *budget) {
 		left -= n
 		b.spend(n)
 	}
-	for left > 0 && len(s.pulls) > 0 {
-		n := s.workPulls(left)
-		left -= n
-		b.spend(n)
+	if len(s.pulls) > 0 {
+		b.spend(s.workPulls(pullShare))
 	}
 	for left > 0 && len(s.closings) > 0 {
 		n := s.workClosing(s.closings[0], left)

@@ -75,6 +75,8 @@ func logError(err error) error {
 		return router.ErrBusy
 	case errors.Is(err, persist.ErrDurableUnavailable), errors.Is(err, persist.ErrClosed):
 		return router.ErrLogUnavailable
+	case errors.Is(err, persist.ErrDurableWaiting):
+		return router.ErrDurableWaiting
 	case errors.Is(err, persist.ErrGone):
 		return router.ErrGone
 	default:

@@ -93,11 +93,11 @@ func (fs FS) WriteNew(dir, name string, chunks ...[]byte) (File, error) {
 		return fs.SyncDir(dir)
 	}()
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		// What is left behind under either name is removed, as far as that is possible:
 		// a file whose making failed must not be found at the next start.
-		fs.Remove(path + asideSuffix)
-		fs.Remove(path)
+		_ = fs.Remove(path + asideSuffix)
+		_ = fs.Remove(path)
 		return nil, err
 	}
 	return f, nil

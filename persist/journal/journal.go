@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -41,6 +42,8 @@ type Journal struct {
 	sync sync.Mutex
 	old  []oldPart // guarded by sync: parts before the newest, in order
 
+	unsynced atomic.Int64 // bytes kept; any goroutine
+
 	mu struct {
 		sync.Mutex
 		part   uint64
@@ -72,7 +75,8 @@ type oldPart struct {
 	damaged bool // set aside instead of being removed
 }
 
-const defaultKeptBytes = 128 << 20
+// DefaultKeptBytes is used when Config.KeptBytes is 0.
+const DefaultKeptBytes = 128 << 20
 
 // Open reads all parts in order, calls replay with every group, which may keep it,
 // and starts a new part. It returns the parts that have lost groups; they stay in
@@ -81,7 +85,7 @@ const defaultKeptBytes = 128 << 20
 func Open(cfg Config, replay func(part uint64, group []byte) error) (*Journal, []Damage, error) {
 	cfg.FS = cfg.FS.OrOS()
 	if cfg.KeptBytes == 0 {
-		cfg.KeptBytes = defaultKeptBytes
+		cfg.KeptBytes = DefaultKeptBytes
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("open journal: %w", err)
@@ -115,6 +119,7 @@ func (j *Journal) start(part uint64, previous int64, groups []kept) error {
 	m := &j.mu
 	m.part, m.file, m.end, m.synced, m.torn, m.sealed = part, f, end, end, false, false
 	m.kept, m.keptSize, m.onDisk = nil, 0, m.groups
+	j.unsynced.Store(0)
 	return nil
 }
 
@@ -162,6 +167,7 @@ func (j *Journal) Append(group []byte) (number uint64, err error) {
 	m.groups++
 	m.kept = append(m.kept, kept{number: m.groups, bytes: group, sum: sum})
 	m.keptSize += int64(len(group))
+	j.unsynced.Store(m.keptSize)
 	return m.groups, nil
 }
 
@@ -171,6 +177,9 @@ func (j *Journal) Bytes() int64 {
 	defer j.mu.Unlock()
 	return j.mu.end
 }
+
+// Unsynced is how many bytes wait for a sync. It takes no lock.
+func (j *Journal) Unsynced() int64 { return j.unsynced.Load() }
 
 // Groups is the number of the last group that was appended.
 func (j *Journal) Groups() uint64 {

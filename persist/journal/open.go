@@ -153,8 +153,8 @@ func (r *reader) settle(part uint64) {
 	if err != nil {
 		return
 	}
-	defer f.Close()
 	_ = f.Sync()
+	_ = f.Close()
 }
 
 // PartReport is what Inspect found in a part.

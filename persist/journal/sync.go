@@ -62,6 +62,7 @@ func (j *Journal) forgetLocked() {
 	rest := copy(m.kept, m.kept[n:])
 	clear(m.kept[rest:])
 	m.kept = m.kept[:rest]
+	j.unsynced.Store(m.keptSize)
 }
 
 // reseatLocked moves everything since the last good sync into a new part. Nothing
@@ -73,7 +74,7 @@ func (j *Journal) reseatLocked() error {
 		return fmt.Errorf("journal: part %x after a failed sync: %w", old+1, err)
 	}
 	if oldFile != nil { // else Open has listed the part
-		oldFile.Close()
+		_ = oldFile.Close()
 		j.old = append(j.old, oldPart{part: old})
 	}
 	return nil
@@ -105,7 +106,7 @@ func (j *Journal) Rotate() (through uint64, err error) {
 	if err := j.start(old+1, m.end, nil); err != nil {
 		return 0, fmt.Errorf("journal: start part %x: %w", old+1, err)
 	}
-	oldFile.Close()
+	_ = oldFile.Close()
 	j.old = append(j.old, oldPart{part: old})
 	return old, nil
 }

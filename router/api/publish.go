@@ -192,6 +192,10 @@ func refusePublish(err error, extent string) *refusal {
 	switch {
 	case errors.Is(err, router.ErrLogUnavailable):
 		c, cause = codeLogUnavailable, "the log cannot store durable events now"
+	case errors.Is(err, router.ErrDurableWaiting):
+		r := refuse(429, codeRateLimited, "too many durable events wait for the disk: "+extent+"; try again in a second, or raise limits.durable_waiting")
+		r.retryAfter = retrySoon
+		return r
 	case errors.Is(err, router.ErrBusy):
 		cause = "too many events are waiting for delivery"
 	}

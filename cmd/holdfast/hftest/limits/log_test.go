@@ -195,7 +195,7 @@ func TestLimitDurableWaiting(t *testing.T) {
 			}
 			defer s.close()
 			r, err := demo.post(edge, "/batch_events", durable(channel, limit+1))
-			if err := tryLater(r, err, 503, "log_unavailable"); err != nil {
+			if err := tryLater(r, err, 429, "rate_limited"); err != nil {
 				return err
 			}
 			return s.alive() // its pong is the next frame
