@@ -176,3 +176,33 @@ func smash(t *testing.T, path string, at int64) {
 		t.Fatal(err)
 	}
 }
+
+// TestLostMetaNeverRepeatsALife: the life that follows a lost one is higher than any
+// that was ever counted, also when the clock stands still or goes back.
+func TestLostMetaNeverRepeatsALife(t *testing.T) {
+	b := newBench(t)
+	durable := standard
+	durable.Durable = true
+	seen := map[string]bool{}
+	for i := range 6 {
+		r := b.start(Append{Key: "a", Rule: durable}, "x")()
+		if r.Err != nil || seen[r.Epoch] {
+			t.Fatalf("start %d: %+v, epochs so far %v", i, r, seen)
+		}
+		seen[r.Epoch] = true
+		if i%2 == 0 {
+			b.checkpoint() // else only the journal tells
+		}
+		killed, dir := b.log, b.snapshot()
+		killed.Close()
+		if err := os.Remove(filepath.Join(dir, "meta")); err != nil {
+			t.Fatal(err)
+		}
+		if i == 3 {
+			b.clock.advance(-time.Hour)
+		}
+		b.dir, b.cfg.Dir = dir, dir
+		b.open()
+		b.wantReason("a", r.Epoch, r.Seq, ReasonEpoch)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -270,6 +271,8 @@ func TestAnswersAreRemembered(t *testing.T) {
 func TestAppendIsBounded(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.QueueEvents = 4; c.DurableWaiting = 64 })
 	hold := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
+	defer release() // before the log is closed, which waits for it
 	entered := make(chan struct{})
 	item := &text{body: "x", done: func(Result) { close(entered); <-hold }}
 	if err := b.log.Append([]Append{{Key: "a", Rule: standard, Item: item}}); err != nil {
@@ -289,7 +292,7 @@ func TestAppendIsBounded(t *testing.T) {
 	if err := b.log.Append(make65(e)); !errors.Is(err, ErrDurableWaiting) {
 		t.Fatalf("65 durable: %v", err)
 	}
-	close(hold)
+	release()
 	for _, bad := range []Append{
 		{Key: "", Item: quiet}, {Key: "a\x00b", Item: quiet}, {Key: strings.Repeat("k", 513), Item: quiet},
 		{Key: "a", Origin: strings.Repeat("o", 49), Item: quiet}, {Key: "a", IdemKey: make([]byte, 257), Item: quiet}, {Key: "a"},

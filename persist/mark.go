@@ -64,7 +64,7 @@ func (m *mark) open(files journal.FS, dir string) (stands bool, err error) {
 		return true, fmt.Errorf("persist: read mark: %w", err)
 	case missing || len(b) != markBytes:
 		m.set = !missing
-		m.file, err = files.WriteNew(dir, markFile, markContent(m.set))
+		m.file, err = files.Replace(dir, markFile, markContent(m.set))
 	default:
 		m.set = decodeMark(b)
 		m.file, err = files.Update(path)

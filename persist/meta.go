@@ -96,7 +96,7 @@ func readMeta(files journal.FS, dir string) (m meta, fresh bool, err error) {
 }
 
 func writeMeta(files journal.FS, dir string, m meta) error {
-	f, err := files.WriteNew(dir, metaFile, m.encode())
+	f, err := files.Replace(dir, metaFile, m.encode())
 	if err != nil {
 		return fmt.Errorf("persist: write meta: %w", err)
 	}

@@ -16,6 +16,7 @@ type restorer struct {
 	log     *Log
 	reindex bool // segments were lost: what the journal still has goes there again
 	groups  int
+	highest uint32            // life that a record of the journal has
 	broken  error             // a group that passed its checksum and yet makes no sense
 	holed   map[*channel]bool // lost events: whatever its life, its epoch ends
 }
@@ -64,7 +65,7 @@ func (l *Log) restore(stoodBy bool) error {
 	}
 	lost = lost || fresh && (r.groups > 0 || l.store.Stats().Heads > 0)
 	hard := behind || stoodBy || headsLost || lost || len(gaps) > 0 || r.broken != nil
-	m = l.begin(m, lost, fresh || !sameBoot || hard, hard)
+	m = l.begin(m, lost, max(r.highest, l.store.HighestLife()), fresh || !sameBoot || hard, hard)
 	l.meta.Store(&m)
 	l.unready.Store(true)
 	if hard {
@@ -94,12 +95,13 @@ func (l *Log) ready() error {
 	return l.mark.lower(func() bool { return l.broken.Load() == 0 })
 }
 
-// begin is the meta of this run. ends: epochs cannot go on; hard: not even those of
-// durable channels.
-func (l *Log) begin(m meta, lost, ends, hard bool) meta {
+// begin is the meta of this run. highest is the highest life that anything of the
+// log has; ends: epochs cannot go on; hard: not even those of durable channels.
+func (l *Log) begin(m meta, lost bool, highest uint32, ends, hard bool) meta {
 	if lost {
-		// Heads of any life that was ever counted must be of an earlier one.
-		m = meta{life: uint32(max(1, l.cfg.Now().Unix()))}
+		// Whatever is there must be of an earlier life. What is there says which lives
+		// were counted; the clock stands for those of which nothing is left to see.
+		m = meta{life: max(highest, uint32(max(1, l.cfg.Now().Unix())))}
 	}
 	if ends {
 		m.life++
@@ -125,6 +127,7 @@ func (r *restorer) group(_ uint64, group []byte) error {
 
 func (r *restorer) record(rec *record) error {
 	l := r.log
+	r.highest = max(r.highest, rec.life)
 	if rec.kind == kindAnswer {
 		l.keys.put(string(rec.id), rec.timeMS, rec.payload)
 		return nil

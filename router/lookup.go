@@ -1,6 +1,7 @@
 package router
 
 import (
+	"runtime"
 	"sync"
 
 	"github.com/holdfast-edge/holdfast/frame/pusher"
@@ -111,5 +112,7 @@ func (j *jobs) work() {
 		j.queue = j.queue[1:]
 		j.mu.Unlock()
 		job()
+		// Jobs are short and may be thousands: loops and publishers go first.
+		runtime.Gosched()
 	}
 }

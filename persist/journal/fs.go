@@ -70,6 +70,22 @@ func (fs FS) OrOS() FS {
 // it is written aside, synced, renamed, and its directory is synced. The file is
 // returned open.
 func (fs FS) WriteNew(dir, name string, chunks ...[]byte) (File, error) {
+	f, err := fs.writeAside(dir, name, chunks)
+	if err != nil {
+		// A new file whose making failed must not be found at the next start, as far as
+		// that is possible.
+		_ = fs.Remove(dir + "/" + name)
+	}
+	return f, err
+}
+
+// Replace is WriteNew for a file that may be there: after an error the file is what
+// it was, or what it was to be, and whole in either case.
+func (fs FS) Replace(dir, name string, chunks ...[]byte) (File, error) {
+	return fs.writeAside(dir, name, chunks)
+}
+
+func (fs FS) writeAside(dir, name string, chunks [][]byte) (File, error) {
 	path := dir + "/" + name
 	f, err := fs.Create(path + asideSuffix)
 	if err != nil {
@@ -94,10 +110,7 @@ func (fs FS) WriteNew(dir, name string, chunks ...[]byte) (File, error) {
 	}()
 	if err != nil {
 		_ = f.Close()
-		// What is left behind under either name is removed, as far as that is possible:
-		// a file whose making failed must not be found at the next start.
 		_ = fs.Remove(path + asideSuffix)
-		_ = fs.Remove(path)
 		return nil, err
 	}
 	return f, nil

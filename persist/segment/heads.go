@@ -47,6 +47,8 @@ type headsFile struct {
 
 	keyCount atomic.Int64 // idempotency keys; changed by the writer
 
+	life atomic.Uint32 // the highest of a head that was read at open
+
 	// unread: there is a file, and it could not be opened yet. Any head may be in it.
 	unread atomic.Bool
 
@@ -142,9 +144,11 @@ func (h *headsFile) walk(path string) error {
 func (h *headsFile) take(bucket, k, v []byte) error {
 	switch {
 	case bytes.Equal(bucket, bucketHeads):
-		if _, err := decodeHead(k, v); err != nil {
+		head, err := decodeHead(k, v)
+		if err != nil {
 			return err
 		}
+		h.life.Store(max(h.life.Load(), head.Life))
 		h.set.add(hashKey(h.seed, string(k)))
 	case bytes.Equal(bucket, bucketKeys):
 		_, err := decodeKey(k, v)

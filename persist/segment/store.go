@@ -43,6 +43,9 @@ type Store struct {
 // WasClean tells whether the run before this one closed the store in order.
 func (s *Store) WasClean() bool { return s.wasClean }
 
+// HighestLife is the highest Life of the heads that were there at Open.
+func (s *Store) HighestLife() uint32 { return s.heads.life.Load() }
+
 // MayHaveHead tells from memory whether the channel can have a head on disk; false
 // is certain. It never waits.
 func (s *Store) MayHaveHead(key string) bool {

@@ -161,6 +161,7 @@ type reader struct {
 	last  int      // newest event that it got
 	got   map[int]bool
 	marks []note // joined and gaps since then
+	told  []note // all that was noted since then
 }
 
 func (c *checker) page(d *Diary, channel string) {
@@ -175,6 +176,9 @@ func (c *checker) page(d *Diary, channel string) {
 
 func (r *reader) note(n note) {
 	v := &r.v
+	if n.kind != noteEvent {
+		r.told = append(r.told, n)
+	}
 	switch n.kind {
 	case noteJoined:
 		r.at = n.at
@@ -226,7 +230,7 @@ func (r *reader) event(e note) {
 	switch {
 	case n > r.last:
 		r.missing(n)
-		r.last, r.marks = n, nil
+		r.last, r.marks, r.told = n, nil, nil
 	case r.got[n]:
 		v.fault(&v.Duplicates, "%s: %s: event %d (seq %d) came again after %d", r.who, r.channel, n, e.seq, r.last)
 	default:
@@ -259,7 +263,8 @@ func (r *reader) missing(n int) {
 		case r.excused(e):
 			r.v.Excused++
 		default:
-			r.v.fault(&r.v.Silent, "%s: %s: event %d (%s, asked for at %d) is missing: last was %d, now %d, at %s", r.who, r.channel, m, e.at, e.asked, r.last, n, r.at)
+			r.v.fault(&r.v.Silent, "%s: %s: event %d (%s, asked for at %d) is missing: last was %d, now %d, at %s; told in between: %s",
+				r.who, r.channel, m, e.at, e.asked, r.last, n, r.at, r.told)
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package oracle
 
-import "sync"
+import (
+	"fmt"
+	"strings"
+	"sync"
+)
 
 // noteKind is what a client noted.
 type noteKind uint8
@@ -27,6 +31,12 @@ type note struct {
 	data   string   // of an event
 	reason string   // of a gap
 	stamp  int64    // of the ledger, when it was noted; all but events
+}
+
+// String tells the note in a fault.
+func (n note) String() string {
+	kind := [...]string{"joined", "event", "skipped", "turned", "recovered", "gap"}[n.kind]
+	return strings.TrimSpace(fmt.Sprintf("%s %s at %s (clock %d)", kind, n.reason, n.at, n.stamp))
 }
 
 // Diary is what one client received, channel by channel, in order.

@@ -27,7 +27,7 @@ func TestFlippedBits(t *testing.T) {
 		w.Publish(Source{Channel: channel, Durable: channel[0] == 'd', Pause: 4 * time.Millisecond, Batch: 4})
 	}
 	kinds, ready := map[string]int{}, []int64{}
-	for n := range sized(50, 1000) {
+	for n := range sized(4, 50, 1000) {
 		switch n % 5 {
 		case 0:
 			away.Leave()

@@ -33,15 +33,15 @@ func TestFullDisk(t *testing.T) {
 	for _, channel := range channels {
 		w.Publish(Source{Channel: channel, Durable: channel[0] == 'd', Pause: 10 * time.Millisecond, Batch: 3})
 	}
-	rounds := sized(1, 2)
+	rounds := sized(1, 1, 2)
 	var recovered []int64
 	var refusedFor []string
 	for range rounds {
 		time.Sleep(500 * time.Millisecond)
 		f := fill(t, dir)
-		time.Sleep(sized(5*time.Second, 30*time.Second) / 2)
+		time.Sleep(sized(time.Second, 5*time.Second, 30*time.Second) / 2)
 		restless.Leave()
-		time.Sleep(sized(5*time.Second, 30*time.Second) / 2)
+		time.Sleep(sized(time.Second, 5*time.Second, 30*time.Second) / 2)
 		restless.Return()
 		refusedFor = append(refusedFor, fmt.Sprintf("degraded %v, unlogged %v", w.Metric("holdfast_store_degraded"), w.Metric("holdfast_store_unlogged_messages_total")))
 		f.release()

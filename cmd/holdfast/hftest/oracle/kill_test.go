@@ -33,11 +33,11 @@ func TestKillDurable(t *testing.T) {
 		w.Publish(Source{Channel: channel, Durable: true, Keyed: i > 0, Pause: 2 * time.Millisecond, Batch: 4})
 	}
 	k := &killer{w: w}
-	for range sized(20, 200) {
+	for range sized(2, 20, 200) {
 		k.round(func() {})
 	}
 	k.end(t, "kill-durable", began)
-	if there := w.answersLost(); there == 0 {
+	if there := w.answersLost(); there == 0 && !raceEnabled {
 		t.Error("no published event's answer was lost: nothing was proved of retries")
 	}
 }
@@ -59,7 +59,7 @@ func TestKillPlain(t *testing.T) {
 		w.Publish(Source{Channel: channel, Keyed: i == 0, Pause: 2 * time.Millisecond, Batch: 4, Except: clients[:i%2]})
 	}
 	k := &killer{w: w}
-	for range sized(20, 200) {
+	for range sized(2, 20, 200) {
 		away.Leave()
 		k.round(away.Return)
 	}

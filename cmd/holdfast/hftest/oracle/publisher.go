@@ -174,7 +174,7 @@ func (p *publisher) answered(a asked, r hftest.Response, took time.Duration) Out
 		if p.s.Durable && r.Header.Get("Holdfast-Durable") != "1" {
 			p.w.fault("%s: a durable publish was answered without Holdfast-Durable: %s", p.s.Channel, r.Body)
 		}
-	case r.Status == http.StatusServiceUnavailable && strings.Contains(r.Body, "nothing was delivered"),
+	case r.Status >= http.StatusTooManyRequests && strings.Contains(r.Body, "nothing was delivered"),
 		r.Status == http.StatusServiceUnavailable && strings.Contains(r.Body, `"draining"`):
 		o = Refused
 		if r.Header.Get("Retry-After") == "" {

@@ -14,10 +14,13 @@ import (
 // Soak tells whether the tests run at full size.
 func Soak() bool { return os.Getenv("HOLDFAST_SOAK") == "1" }
 
-// sized is the everyday size of something, or the full one.
-func sized[T any](everyday, soak T) T {
-	if Soak() {
+// sized is a size: with the race detector, every day, or in full.
+func sized[T any](race, everyday, soak T) T {
+	switch {
+	case Soak():
 		return soak
+	case raceEnabled:
+		return race
 	}
 	return everyday
 }
@@ -40,7 +43,7 @@ type result struct {
 func Report(t testing.TB, name string, began time.Time, seed uint64, figures map[string]any) {
 	t.Helper()
 	r := result{
-		Name: name, Size: sized("ci", "soak"), Passed: !t.Failed(), Seed: seed, Figures: figures,
+		Name: name, Size: sized("race", "ci", "soak"), Passed: !t.Failed(), Seed: seed, Figures: figures,
 		Date: time.Now().UTC().Format(time.DateOnly), Seconds: float64(time.Since(began).Milliseconds()) / 1000,
 	}
 	r.Commit, r.Dirty = commit()

@@ -31,7 +31,7 @@ bytes = "1GiB"
 	for _, channel := range append(kept, "bare-1") {
 		w.Publish(Source{Channel: channel, Pause: 12 * time.Millisecond, Batch: 4})
 	}
-	stop := sized(10*time.Second, 30*time.Second)
+	stop := sized(2*time.Second, 10*time.Second, 30*time.Second)
 	goOn, goOnWide, goOnBare := slow.StopReading(), wide.StopReading(), bare.StopReading()
 	w.Await("the reader without history is closed", func() bool { return w.Metric("holdfast_slow_consumers_total") > 0 })
 	closedAfter := time.Since(began)
