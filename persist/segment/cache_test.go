@@ -168,6 +168,9 @@ func TestTenThousandReadersOfOneBlockReadOnce(t *testing.T) {
 		})
 	}
 	done.Wait()
+	if n := d.Stats().Reads - reads; n > 5000 {
+		t.Errorf("%d reads for what is not there", n)
+	}
 	if d.Hot("nobody", 33) != nil {
 		t.Error("nothing is hot")
 	}

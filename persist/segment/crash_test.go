@@ -24,7 +24,6 @@ type recorder struct {
 	before  map[string][]byte // by name, as of the last sync
 	commits []recorded
 	acked   int // batches whose Commit has returned
-	from    string
 }
 
 type recorded struct {
