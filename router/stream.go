@@ -25,8 +25,7 @@ type stream struct {
 	channels []streamChannel
 	open     int // channels whose join marker has come
 
-	// SSE
-	// poll
+	// Polls only.
 	wait   int    // seconds
 	etag   string // If-None-Match, without quotes
 	waking bool   // its answer is being made
@@ -41,7 +40,8 @@ type streamChannel struct {
 	extras [][]byte // poll: messages without a number that came while it waited
 }
 
-// Periods of silence, in seconds.
+// streamComment is the silence after which an event stream is sent a comment, in
+// seconds.
 const streamComment = 25
 
 // IsStream tells whether a path, without path_prefix, is one that OpenStream serves.

@@ -77,6 +77,22 @@ bytes = "1GiB"
 	for _, c := range clients {
 		c.Return()
 	}
+	// While events still flow: a client whose line has fallen silent does not know it
+	// yet, and once all is quiet a short history may hold nothing that it lacks.
+	for _, c := range clients {
+		reached := map[string]int{}
+		for _, channel := range c.l.Channels {
+			reached[channel] = w.Ledger.Last(channel)
+		}
+		w.Await("here again: "+c.l.Name, func() bool {
+			for channel, at := range reached {
+				if c.Newest(channel) < at {
+					return false
+				}
+			}
+			return true
+		})
+	}
 	for _, channel := range short {
 		w.Keeps[channel] = shortHistory
 	}
