@@ -19,7 +19,8 @@ type memLog struct {
 	full     bool
 	down     bool // Load and Recover fail
 	held     []func()
-	hold     bool // Done waits for release
+	hold     bool          // Done waits for release
+	appended chan struct{} // told after each Append; nil = nobody asks
 	epochs   int
 	nowMS    int64
 }
@@ -70,6 +71,9 @@ func (l *memLog) Append(batch []LogAppend) error {
 			continue
 		}
 		done()
+	}
+	if l.appended != nil {
+		l.appended <- struct{}{}
 	}
 	return nil
 }

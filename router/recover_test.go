@@ -185,15 +185,17 @@ func TestExclusionLeavesNoHole(t *testing.T) {
 func TestJoinBetweenLogAndHandOut(t *testing.T) {
 	log := newMemLog()
 	e := newEdge(t, 1, withLog(log))
-	log.hold = true
-	go func() { _ = e.r.Publish(e.app, &Event{Name: "e", Data: "1", Channels: []string{"news"}}) }()
-	for len(log.held) == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	log.hold, log.appended = true, make(chan struct{})
+	published := make(chan error)
+	go func() { published <- e.r.Publish(e.app, &Event{Name: "e", Data: "1", Channels: []string{"news"}}) }()
+	<-log.appended
 	p := e.dial(0)
 	p.joinedWith("news", `,"position":{"epoch":"lifelife1","seq":1}`)
-	log.hold = false
+	log.hold, log.appended = false, nil
 	log.release()
+	if err := <-published; err != nil {
+		t.Fatal(err)
+	}
 	e.pump()
 	p.wantNothing()
 	e.publish("news", "e", "2")
