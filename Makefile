@@ -62,10 +62,14 @@ fuzz:
 bench:
 	$(GO) run ./bench/rig all $(ARGS)
 
-# Every message to every client, once and in order; then waves of reconnects. The
-# results stay in docs/results.
+# Every message to every client, once and in order; waves of reconnects; a mass
+# return; then the faults of disk, network and process in full size. The results stay
+# in docs/results.
 soak:
 	.ci/soak.sh docs/results $(ARGS)
+	$(GO) run ./bench/rig recover -n 10000 -m 1000 -json docs/results $(ARGS)
+	$(GO) run ./bench/rig streams -sse 2000 -polls 2000 -json docs/results $(ARGS)
+	HOLDFAST_SOAK=1 HOLDFAST_RESULTS=$(CURDIR)/docs/results $(GO) test -p 1 -timeout 2h ./persist/... ./cmd/holdfast/hftest/oracle
 
 # PREFIX is where the program goes; the unit is told. A configuration that is
 # there already stays.
