@@ -112,7 +112,13 @@ func (s *Shard) dropCursor(c *cursor) {
 func (s *Shard) Drained(now int64, conn uint32) {
 	s.enter()
 	s.now = now
-	for c := s.behind[conn]; c != nil; c = c.sibling {
+	s.pullOn(conn)
+}
+
+// pullOn gives the cursors of a connection a turn that waited for its socket, or for
+// its stream to be opened.
+func (s *Shard) pullOn(slot uint32) {
+	for c := s.behind[slot]; c != nil; c = c.sibling {
 		if c.state == pullDrain {
 			s.pullLater(c)
 		}

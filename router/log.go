@@ -71,7 +71,7 @@ type LogReader interface {
 	Recover(key string, rule Rule, epoch string, from uint64, max int) (at Position, reason string)
 	// Rewind finds the position at which a rewind by a number of events, or by an age,
 	// begins. It may read the disk.
-	Rewind(key string, rule Rule, events int, age time.Duration) (at Position, from uint64, err error)
+	Rewind(key string, rule Rule, events int, age time.Duration) (at Position, from uint64)
 	// Block returns the block that holds an event. It may read the disk. ErrGone: the
 	// event is no longer kept.
 	Block(key string, seq uint64) (LogBlock, error)

@@ -3,8 +3,6 @@ package router
 import (
 	"runtime"
 	"sync"
-
-	"github.com/holdfast-edge/holdfast/frame/pusher"
 )
 
 // lookup is a request that waits for the log. Its connection is not read meanwhile,
@@ -20,35 +18,9 @@ func (s *Shard) lookUp(slot uint32, x *session, req *request) {
 	l := &lookup{ref: s.ref(slot, x), req: *req}
 	max := s.r.limits().RecoverEvents
 	s.r.jobs.run(func() {
-		l.ask(s.r.log, max)
+		l.req.ask(s.r.log, max)
 		s.r.loops.MustPost(int(l.ref.loop), opLookedUp, 0, l)
 	})
-}
-
-// ask may read the disk.
-func (l *lookup) ask(log Log, max int) {
-	req := &l.req
-	key := logKey(req.app, req.name)
-	req.asked = true
-	var err error
-	switch {
-	case req.reason != "" || req.replay == pusher.ReplayNone:
-		_, err = log.Load(key)
-	case req.replay == pusher.ReplayRewound:
-		var at Position
-		if at, req.from, err = log.Rewind(key, req.rule, req.rewind.Events, req.rewind.Age); err == nil {
-			req.epoch = at.Epoch
-		}
-	default:
-		_, req.reason = log.Recover(key, req.rule, req.epoch, req.from, max)
-		_, err = log.Load(key)
-	}
-	if err != nil {
-		req.failed = true
-		if req.reason == "" {
-			req.reason = ReasonUnavailable
-		}
-	}
 }
 
 // lookedUp goes on with a request whose answer has come, and with its connection.

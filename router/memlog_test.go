@@ -163,7 +163,7 @@ func (l *memLog) Recover(key string, rule Rule, epoch string, from uint64, max i
 // oldest is the first number that is kept, one more than the head when none is.
 func (c *memChannel) oldest() uint64 { return c.at.Seq + 1 - uint64(len(c.events)) }
 
-func (l *memLog) Rewind(key string, rule Rule, events int, age time.Duration) (Position, uint64, error) {
+func (l *memLog) Rewind(key string, rule Rule, events int, age time.Duration) (Position, uint64) {
 	c := l.channel(key)
 	n := 0
 	for n < len(c.events) && (events == 0 || n < events) {
@@ -172,7 +172,7 @@ func (l *memLog) Rewind(key string, rule Rule, events int, age time.Duration) (P
 		}
 		n++
 	}
-	return c.at, c.at.Seq - uint64(n), nil
+	return c.at, c.at.Seq - uint64(n)
 }
 
 func (l *memLog) Block(key string, seq uint64) (LogBlock, error) {

@@ -239,6 +239,9 @@ func TestUnloggedEvents(t *testing.T) {
 	s.joinedWith("other", "")
 	s.recover("other", "lifelife1", 0)
 	s.wantSucceeded("other", `,"recovered":false,"reason":"unavailable"`)
+	log.cold[logKey(e.app, "third")] = true
+	s.subscribeWith("third", `"rewind":3`)
+	s.wantSucceeded("third", `,"recovered":false,"reason":"unavailable"`)
 	e.checkEmpty()
 }
 

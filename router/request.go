@@ -81,6 +81,29 @@ func (s *Shard) waits(req *request) bool {
 	return req.reason == "" && req.from != at.Seq
 }
 
+// ask has the log decide what memory could not tell. It may read the disk.
+func (req *request) ask(log Log, max int) {
+	key := logKey(req.app, req.name)
+	req.asked = true
+	switch {
+	case req.reason != "" || req.replay == pusher.ReplayNone:
+	case req.replay == pusher.ReplayRewound:
+		var at Position
+		at, req.from = log.Rewind(key, req.rule, req.rewind.Events, req.rewind.Age)
+		req.epoch = at.Epoch
+	default:
+		_, req.reason = log.Recover(key, req.rule, req.epoch, req.from, max)
+	}
+	// What was asked above has no error: that a head cannot be read is found here, or the
+	// request would be asked for ever.
+	if _, err := log.Load(key); err != nil {
+		req.failed = true
+		if req.reason == "" {
+			req.reason = ReasonUnavailable
+		}
+	}
+}
+
 // refuses is the reason for which nothing can be recovered after a position, as far
 // as the channel's head tells.
 func refuses(at Position, epoch string, from uint64) string {
@@ -107,9 +130,11 @@ func (s *Shard) stand(req *request) (at Position, known bool) {
 // standLocked is stand for a caller that holds the directory lock. An occupied
 // channel stands where its last posted event left it, whatever the log already has.
 func (s *Shard) standLocked(dir *dirShard, req *request) (at Position, known bool) {
-	head, resident := s.r.log.Head(logKey(req.app, req.name))
-	if !resident && req.kind&pusher.Cache != 0 && dir.cache.getLocked(s.now, req.name) == nil {
-		return Position{}, false // the last event may be on the disk
+	key := logKey(req.app, req.name)
+	if req.kind&pusher.Cache != 0 && dir.cache.getLocked(s.now, req.name) == nil {
+		if _, resident := s.r.log.Head(key); !resident {
+			return Position{}, false // the last event may be on the disk
+		}
 	}
 	if req.rule.Events == 0 {
 		return Position{}, true
@@ -117,7 +142,7 @@ func (s *Shard) standLocked(dir *dirShard, req *request) (at Position, known boo
 	if ch := dir.channels[req.name]; ch != nil && (ch.at.Epoch != "" || ch.at.Broken) {
 		return ch.at, true
 	}
-	return head, resident
+	return s.r.log.Head(key)
 }
 
 // success is what the subscriber is told about positions when it joins at a channel

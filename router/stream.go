@@ -108,9 +108,7 @@ func (s *Shard) resolve(slot uint32, x *session, st *stream) {
 	ref, max := s.ref(slot, x), s.r.limits().RecoverEvents
 	s.r.jobs.run(func() {
 		for _, req := range ask {
-			l := lookup{req: *req}
-			l.ask(s.r.log, max)
-			*req = l.req
+			req.ask(s.r.log, max)
 		}
 		s.r.loops.MustPost(int(ref.loop), opResolved, ref.pack(), nil)
 	})

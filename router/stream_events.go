@@ -33,12 +33,7 @@ func (s *Shard) streamWelcome(slot, id uint32, w *welcome) {
 		s.sendEvent(slot, st, w.cached)
 	}
 	if st.opened() {
-		// Replays have waited: every success comes before the first event.
-		for c := s.behind[slot]; c != nil; c = c.sibling {
-			if c.state == pullDrain {
-				s.pullLater(c)
-			}
-		}
+		s.pullOn(slot) // replays have waited: every success comes before the first event
 	}
 }
 

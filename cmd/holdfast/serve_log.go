@@ -116,9 +116,9 @@ func (l replayLog) Recover(key string, rule router.Rule, epoch string, from uint
 	return routerPosition(at), string(reason)
 }
 
-func (l replayLog) Rewind(key string, rule router.Rule, events int, age time.Duration) (router.Position, uint64, error) {
+func (l replayLog) Rewind(key string, rule router.Rule, events int, age time.Duration) (router.Position, uint64) {
 	at, from := l.log.Rewind(key, persist.Rule(rule), events, age)
-	return routerPosition(at), from, nil
+	return routerPosition(at), from
 }
 
 func (l replayLog) Block(key string, seq uint64) (router.LogBlock, error) {
