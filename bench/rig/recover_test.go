@@ -163,7 +163,7 @@ func TestArrivalIsTheKernels(t *testing.T) {
 			t.Fatal(err)
 		}
 		written := c.now()
-		time.Sleep(60 * time.Millisecond)
+		time.Sleep(60 * time.Millisecond) // the rig reads late, and the kernel's stamp must not say so
 		n, err := c.receive(fd, make([]byte, 8))
 		if err != nil || n != 1 {
 			t.Fatalf("read %d bytes, %v", n, err)

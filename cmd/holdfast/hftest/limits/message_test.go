@@ -190,7 +190,7 @@ func trickle(edge *hftest.Edge) error {
 		if err := s.frame(opText, []byte(`{"event":"pusher:`)); err != nil {
 			return err
 		}
-		time.Sleep(600 * time.Millisecond)
+		time.Sleep(600 * time.Millisecond) // a part of message_time, of which three make more than all
 		if err := s.frame(fin|opCont, []byte(`ping"}`)); err != nil {
 			return fmt.Errorf("a message of 600 ms: %w", err)
 		}
@@ -200,7 +200,7 @@ func trickle(edge *hftest.Edge) error {
 	}
 	go func() {
 		for first := byte(opText); s.frame(first, []byte(" ")) == nil && s.frame(fin|opPing, nil) == nil; first = opCont {
-			time.Sleep(200 * time.Millisecond)
+			time.Sleep(200 * time.Millisecond) // frames keep coming: only the whole message takes too long
 		}
 	}()
 	_, err = s.wantClose(1008, "limits.message_time")
