@@ -15,6 +15,7 @@ type judged struct {
 	common
 	target string
 	force  bool
+	quick  bool   // a smoke test: a busy machine will do, and the result says so; of the commands that have sizeFlag
 	json   string // directory for the result file; "" none
 }
 
@@ -38,6 +39,11 @@ func atMost(name string, value, bar float64) verdict {
 	return verdict{Name: name, Value: value, Bar: fmt.Sprintf("≤ %g", bar), Pass: value <= bar}
 }
 
+// atLeast is the verdict of a value that may not be below a bar.
+func atLeast(name string, value, bar float64) verdict {
+	return verdict{Name: name, Value: value, Bar: fmt.Sprintf("≥ %g", bar), Pass: value >= bar}
+}
+
 // exactly is the verdict of a value that must be what was wanted.
 func exactly(name string, value, want float64) verdict {
 	return verdict{Name: name, Value: value, Bar: fmt.Sprintf("= %g", want), Pass: value == want}
@@ -52,9 +58,26 @@ type document struct {
 	Pass    bool      `json:"pass"`
 }
 
+// sizeFlag gives a command the flag that makes it a smoke test.
+func (j *judged) sizeFlag(fs *flag.FlagSet) {
+	fs.BoolVar(&j.quick, "quick", false, "smoke test: seconds instead of minutes, figures mean nothing")
+}
+
 // run measures: work gets a fresh process of the target, changed by configure, and at most sockets client sockets.
 func (j *judged) run(ctx context.Context, command string, sockets int, out, progress io.Writer, configure func(target) target,
 	work func(b *bench, c *crowd) (any, []verdict, error)) (bool, error) {
+	return j.session(ctx, command, sockets, out, progress, nil, func(b *bench, ts []target) (result any, bars []verdict, err error) {
+		err = b.withCrowd(configure(ts[0]), func(c *crowd) (err error) {
+			result, bars, err = work(b, c)
+			return err
+		})
+		return result, bars, err
+	})
+}
+
+// session is run for work that starts its processes itself. It gets the servers named in beside, then the target.
+func (j *judged) session(ctx context.Context, command string, sockets int, out, progress io.Writer, beside []string,
+	work func(b *bench, ts []target) (any, []verdict, error)) (bool, error) {
 	if err := j.check(); err != nil {
 		return false, err
 	}
@@ -63,24 +86,24 @@ func (j *judged) run(ctx context.Context, command string, sockets int, out, prog
 		return false, err
 	}
 	h := readHost()
-	if err := checkHost(h, sockets, j.force); err != nil {
+	if err := checkHost(h, sockets, j.force || j.quick); err != nil {
 		return false, err
 	}
-	ts, clean, err := j.targets(progress, j.target)
+	ts, clean, err := j.targets(progress, append(beside, j.target)...)
 	if err != nil {
 		return false, err
 	}
 	defer clean()
-	if !ts[0].ours() {
+	if !ts[len(ts)-1].ours() {
 		return false, fmt.Errorf("%w: rig %s knows holdfast's doors only: -target is holdfast, or a holdfast binary of -compare", errRefused, command)
 	}
 	d := document{circumstances: newCircumstances(h, j.common, cpus), Command: command}
+	if j.quick {
+		d.Doubts = append(d.Doubts, "smoke test: too little work for a figure")
+	}
 	b := &bench{ctx: ctx, plan: plan{common: j.common}, cpus: cpus}
 	start := readMachineTimes()
-	err = b.withCrowd(configure(ts[0]), func(c *crowd) (err error) {
-		d.Result, d.Bars, err = work(b, c)
-		return err
-	})
+	d.Result, d.Bars, err = work(b, ts)
 	if err != nil {
 		return false, err
 	}

@@ -29,6 +29,12 @@ const usage = `usage: rig COMMAND [flags]        (run from the repository; rig C
   storm     N clients connect and subscribe at once, several rounds; prints JSON
   recover   N clients are cut off, miss M events and come back at once; others must not notice; prints JSON
   streams   event streams and waiting polls: goroutines, memory, one event to all; prints JSON
+  returns   N clients send and get 1 MB each: is the memory given back; prints JSON
+  stuck     some of N subscribers stop reading: what that costs in memory, and the others; prints JSON
+  fair      one client sends without end beside a large channel: quiet channels must not notice; prints JSON
+  churn     connects and closes of every kind for half an hour: does anything stay behind; prints JSON
+  curves    cost against connections, channels, subscribers and message size; writes SVG files, prints JSON
+  pauses    stops of the world under a mixed load, by the collector's own account; prints JSON
   profile   a CPU profile of holdfast under the load of one row
 `
 
@@ -46,6 +52,7 @@ func main() {
 func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) (bool, error){
 		"all": runAll, "exact": runExact, "storm": runStorm, "profile": runProfile, "recover": runRecover, "streams": runStreams,
+		"returns": runReturns, "stuck": runStuck, "fair": runFair, "churn": runChurn, "curves": runCurves, "pauses": runPauses,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
 		fmt.Fprint(progress, usage)
