@@ -23,6 +23,7 @@ type commandLine struct {
 	Publish     publishCommand     `cmd:"" help:"Publish one event over the HTTP API of a running server."`
 	Log         logCommand         `cmd:"" help:"Look at the replay log of a server that is stopped."`
 	Tail        tailCommand        `cmd:"" help:"Subscribe to channels and print each event as a line of JSON."`
+	Bench       benchCommand       `cmd:"" help:"Load-test a server of the Pusher protocol: many connections, broadcasts, reconnect storms."`
 }
 
 // command is what every member of commandLine can do.
