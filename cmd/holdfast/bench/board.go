@@ -45,9 +45,15 @@ type slot struct {
 // boardShape is what a board has room for.
 type boardShape struct{ steps, loops, channels int }
 
-func (s boardShape) bytes() int {
-	return int(unsafe.Sizeof(boardHead{})) + (s.steps+1)/2*8 + s.loops*int(unsafe.Sizeof(slot{})) + 2*4*s.channels
+// offsets are where the parts begin, each on a multiple of eight, and the whole size.
+func (s boardShape) offsets() (done, slots, channels, size int) {
+	done = align(int(unsafe.Sizeof(boardHead{})))
+	slots = align(done + 4*s.steps)
+	channels = slots + s.loops*int(unsafe.Sizeof(slot{}))
+	return done, slots, channels, channels + 2*4*s.channels
 }
+
+func align(n int) int { return (n + 7) &^ 7 }
 
 // newBoard makes shared memory with a file for other processes, who map it with
 // openBoard. The mapping lives as long as the process.
@@ -57,7 +63,8 @@ func newBoard(s boardShape) (b *board, file *os.File, err error) {
 		return nil, nil, fmt.Errorf("bench: memfd_create: %w", err)
 	}
 	file = os.NewFile(uintptr(fd), "board")
-	if err := unix.Ftruncate(fd, int64(s.bytes())); err != nil {
+	_, _, _, size := s.offsets()
+	if err := unix.Ftruncate(fd, int64(size)); err != nil {
 		file.Close()
 		return nil, nil, fmt.Errorf("bench: size of the shared memory: %w", err)
 	}
@@ -69,25 +76,25 @@ func newBoard(s boardShape) (b *board, file *os.File, err error) {
 }
 
 func openBoard(fd int, s boardShape) (*board, error) {
-	mem, err := unix.Mmap(fd, 0, s.bytes(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	done, slots, channels, size := s.offsets()
+	mem, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("bench: map the shared memory: %w", err)
 	}
-	b := &board{head: (*boardHead)(unsafe.Pointer(&mem[0]))}
-	at := int(unsafe.Sizeof(boardHead{}))
-	b.done, at = words(mem, at, s.steps)
-	at = (at + 7) &^ 7
-	b.slots = unsafe.Slice((*slot)(unsafe.Pointer(&mem[at])), s.loops)
-	at += s.loops * int(unsafe.Sizeof(slot{}))
+	b := &board{
+		head:  (*boardHead)(unsafe.Pointer(&mem[0])),
+		done:  words(mem[done:], s.steps),
+		slots: unsafe.Slice((*slot)(unsafe.Pointer(&mem[slots])), s.loops),
+	}
 	if s.channels > 0 {
-		b.started, at = words(mem, at, s.channels)
-		b.answered, _ = words(mem, at, s.channels)
+		b.started = words(mem[channels:], s.channels)
+		b.answered = words(mem[channels+4*s.channels:], s.channels)
 	}
 	return b, nil
 }
 
-func words(mem []byte, at, n int) ([]atomic.Uint32, int) {
-	return unsafe.Slice((*atomic.Uint32)(unsafe.Pointer(&mem[at])), n), at + 4*n
+func words(mem []byte, n int) []atomic.Uint32 {
+	return unsafe.Slice((*atomic.Uint32)(unsafe.Pointer(&mem[0])), n)
 }
 
 func (b *board) stopped() bool { return b.head.stop.Load() != 0 }

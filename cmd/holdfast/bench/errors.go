@@ -1,6 +1,9 @@
 package bench
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 var (
 	// ErrUsage: the parameters cannot be used. The text names the flag.
@@ -29,3 +32,15 @@ var (
 	errUpgrade   = errors.New("handshake: 101 without an upgrade to websocket")
 	errExtension = errors.New("handshake: extension or subprotocol that was not asked for")
 )
+
+// fault is an error whose text needs no prefix: it goes to whoever typed the flags.
+type fault struct {
+	kind error
+	text string
+}
+
+func (f fault) Error() string { return f.text }
+func (f fault) Unwrap() error { return f.kind }
+
+// usage is a fault of the parameters.
+func usage(format string, args ...any) error { return fault{ErrUsage, fmt.Sprintf(format, args...)} }

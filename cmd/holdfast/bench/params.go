@@ -2,7 +2,7 @@ package bench
 
 import (
 	"errors"
-	"fmt"
+	"strings"
 	"time"
 )
 
@@ -116,12 +116,12 @@ func (p *Params) Validate() error {
 	var faults []error
 	whole := func(name string, v, low, high int) {
 		if v < low || v > high {
-			faults = append(faults, fmt.Errorf("%w: %s %d: use %d to %d", ErrUsage, name, v, low, high))
+			faults = append(faults, usage("%s %d: use %d to %d", name, v, low, high))
 		}
 	}
 	atLeast := func(name string, d, low time.Duration) {
 		if d < low || d > 30*24*time.Hour {
-			faults = append(faults, fmt.Errorf("%w: %s %v: use %v to 30 days", ErrUsage, name, d, low))
+			faults = append(faults, usage("%s %v: use %v to 30 days", name, d, low))
 		}
 	}
 	whole("--connections", p.Connections, 1, maxConnections)
@@ -137,13 +137,19 @@ func (p *Params) Validate() error {
 	atLeast("--connect-timeout", p.ConnectTimeout, time.Second)
 	atLeast("--grace", p.Grace, time.Second)
 	if !(p.ConnectRate >= 0 && p.ConnectRate <= 1e7) {
-		faults = append(faults, fmt.Errorf("%w: connects per second %v: use 0 to 10,000,000", ErrUsage, p.ConnectRate))
+		faults = append(faults, usage("connects per second %v: use 0 to 10,000,000", p.ConnectRate))
 	}
 	if p.AppKey == "" || p.AppID == "" {
-		faults = append(faults, fmt.Errorf("%w: --app-id and --app-key must not be empty", ErrUsage))
+		faults = append(faults, usage("--app-id and --app-key must not be empty"))
 	}
 	if len(p.ChannelPrefix) == 0 || len(p.ChannelPrefix) > 180 || !plainName(p.ChannelPrefix) {
-		faults = append(faults, fmt.Errorf("%w: --channel-prefix %q: 1 to 180 of A-Z a-z 0-9 _ - = @ , . ;", ErrUsage, p.ChannelPrefix))
+		faults = append(faults, usage("--channel-prefix %q: 1 to 180 of A-Z a-z 0-9 _ - = @ , . ;", p.ChannelPrefix))
+	}
+	if strings.HasPrefix(p.ChannelPrefix, "presence-") {
+		faults = append(faults, usage("--channel-prefix %s: presence channels are not offered: members would be told of each other, a million messages for each that comes", p.ChannelPrefix))
+	}
+	if strings.HasPrefix(p.ChannelPrefix, "private-") && p.AppSecret == "" {
+		faults = append(faults, usage("--channel-prefix %s: private channels need --app-secret", p.ChannelPrefix))
 	}
 	faults = append(faults, p.validateKind(whole, atLeast)...)
 	return errors.Join(faults...)
@@ -154,7 +160,7 @@ func (p *Params) validateKind(whole func(string, int, int, int), atLeast func(st
 		whole("--size", p.PublishSize, payloadBytes, maxSize)
 		whole("--publishers", p.Publishers, 1, maxPublishers)
 		if p.AppSecret == "" {
-			faults = append(faults, fmt.Errorf("%w: publishing needs --app-secret", ErrUsage))
+			faults = append(faults, usage("publishing needs --app-secret"))
 		}
 	}
 	switch p.Kind {
@@ -165,7 +171,7 @@ func (p *Params) validateKind(whole func(string, int, int, int), atLeast func(st
 	case Fanout, Mixed:
 		atLeast("--duration", p.Duration, 0)
 		if !(p.PublishRate > 0 && p.PublishRate <= 1e6) || p.PublishRate*p.Duration.Seconds() >= 1<<32 {
-			faults = append(faults, fmt.Errorf("%w: --rate %v: use above 0 to 1,000,000, and less than 2^32 events in all", ErrUsage, p.PublishRate))
+			faults = append(faults, usage("--rate %v: use above 0 to 1,000,000, and less than 2^32 events in all", p.PublishRate))
 		}
 		if p.Kind == Mixed {
 			whole("--idle-share", p.IdleShare, 0, 100)
@@ -173,7 +179,7 @@ func (p *Params) validateKind(whole func(string, int, int, int), atLeast func(st
 			atLeast("--stay", p.Stay, time.Second)
 		}
 	default:
-		faults = append(faults, fmt.Errorf("%w: no scenario %q", ErrUsage, p.Kind))
+		faults = append(faults, usage("no scenario %q", p.Kind))
 	}
 	return faults
 }

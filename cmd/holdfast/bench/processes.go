@@ -169,7 +169,7 @@ func crewOf(line []byte) (*crew, error) {
 		return nil, err
 	}
 	if len(j.Destinations) == 0 || j.Process < 1 || j.Process >= j.Params.Processes {
-		return nil, fmt.Errorf("%w: process %d of %d to %d destinations", ErrUsage, j.Process, j.Params.Processes, len(j.Destinations))
+		return nil, usage("process %d of %d to %d destinations", j.Process, j.Params.Processes, len(j.Destinations))
 	}
 	b, err := openBoard(boardDescriptor, j.Params.shape())
 	if err != nil {

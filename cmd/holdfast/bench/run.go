@@ -105,7 +105,7 @@ func heed(faults []string, force bool, warn io.Writer) error {
 	var all []error
 	for _, f := range faults {
 		if !force {
-			all = append(all, fmt.Errorf("%w: %s; or go on with --force", ErrRefused, f))
+			all = append(all, fault{ErrRefused, f + "; or go on with --force"})
 		} else if warn != nil {
 			fmt.Fprintf(warn, "warning: %s\n", f)
 		}

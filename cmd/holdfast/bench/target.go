@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -28,23 +27,23 @@ const resolveTimeout = 10 * time.Second
 func parseTarget(ctx context.Context, text string, destinations int) (*target, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("%w: --url %q is not a URL such as ws://127.0.0.1:8080", ErrUsage, text)
+		return nil, usage("--url %q is not a URL such as ws://127.0.0.1:8080", text)
 	}
 	switch u.Scheme {
 	case "ws", "http":
 	case "wss", "https":
-		return nil, fmt.Errorf("%w: --url %s: TLS is not offered, since it would cost this side some 20 KB and most of its CPU per connection: "+
-			"point the test at the server's plain port behind the TLS proxy (ws://), and test the proxy by itself", ErrUsage, text)
+		return nil, usage("--url %s: TLS is not offered, since it would cost this side some 20 KB and most of its CPU per connection: "+
+			"point the test at the server's plain port behind the TLS proxy (ws://), and test the proxy by itself", text)
 	default:
-		return nil, fmt.Errorf("%w: --url %s: the scheme is ws", ErrUsage, text)
+		return nil, usage("--url %s: the scheme is ws", text)
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("%w: --url %q may have a host, a port and a path only", ErrUsage, text)
+		return nil, usage("--url %q may have a host, a port and a path only", text)
 	}
 	port := uint64(80)
 	if p := u.Port(); p != "" {
 		if port, err = strconv.ParseUint(p, 10, 16); err != nil || port == 0 {
-			return nil, fmt.Errorf("%w: --url %s: port %s", ErrUsage, text, p)
+			return nil, usage("--url %s: port %s", text, p)
 		}
 	}
 	first, err := resolve(ctx, u.Hostname())
@@ -54,7 +53,7 @@ func parseTarget(ctx context.Context, text string, destinations int) (*target, e
 	t := &target{host: u.Host, prefix: strings.TrimSuffix(u.EscapedPath(), "/"), port: uint16(port)}
 	for at := first; len(t.destinations) < destinations; at = at.Next() {
 		if !at.IsValid() || at.IsLoopback() != first.IsLoopback() {
-			return nil, fmt.Errorf("%w: --destinations %d: there are only %d addresses from %s on", ErrUsage, destinations, len(t.destinations), first)
+			return nil, usage("--destinations %d: there are only %d addresses from %s on", destinations, len(t.destinations), first)
 		}
 		t.destinations = append(t.destinations, at)
 	}
@@ -69,7 +68,7 @@ func resolve(ctx context.Context, host string) (netip.Addr, error) {
 	defer cancel()
 	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("%w: --url: %w", ErrUsage, err)
+		return netip.Addr{}, usage("--url: %v", err)
 	}
 	for _, at := range found { // IPv4 first: a server that listens on one family listens on that
 		if at.Unmap().Is4() {
@@ -134,7 +133,7 @@ func pickSources(spec string, t *target, p *Params, ports int) ([]netip.Addr, er
 	}
 	if n, err := strconv.Atoi(spec); err == nil {
 		if !t.loopback() || !t.destinations[0].Is4() {
-			return nil, fmt.Errorf("%w: --source-addresses %s: a count is for targets on 127.0.0.0/8; give a list of this host's addresses", ErrUsage, spec)
+			return nil, usage("--source-addresses %s: a count is for targets on 127.0.0.0/8; give a list of this host's addresses", spec)
 		}
 		return loopbackSources(n)
 	}
@@ -143,7 +142,7 @@ func pickSources(spec string, t *target, p *Params, ports int) ([]netip.Addr, er
 
 func loopbackSources(n int) ([]netip.Addr, error) {
 	if n < 1 || n > mostSources {
-		return nil, fmt.Errorf("%w: --source-addresses: %d of 1 to %d", ErrUsage, n, mostSources)
+		return nil, usage("--source-addresses: %d of 1 to %d", n, mostSources)
 	}
 	var sources []netip.Addr
 	for at := firstSource; len(sources) < n; at = at.Next() {
@@ -164,11 +163,11 @@ func listedSources(list string, t *target) ([]netip.Addr, error) {
 			last, err = netip.ParseAddr(strings.TrimSpace(to))
 		}
 		if err != nil || first.Is4() != t.destinations[0].Is4() || last.Is4() != first.Is4() || last.Less(first) {
-			return nil, fmt.Errorf("%w: --source-addresses: %q is not an address, or first-last, of the target's family", ErrUsage, one)
+			return nil, usage("--source-addresses: %q is not an address, or first-last, of the target's family", one)
 		}
 		for at := first; at.IsValid() && !last.Less(at); at = at.Next() {
 			if sources = append(sources, at); len(sources) > mostSources {
-				return nil, fmt.Errorf("%w: --source-addresses: more than %d", ErrUsage, mostSources)
+				return nil, usage("--source-addresses: more than %d", mostSources)
 			}
 		}
 	}
