@@ -34,6 +34,7 @@ type churnPlan struct {
 	grace    time.Duration // server.ping_grace
 	pong     time.Duration // server.pong_timeout
 	warm     time.Duration
+	lifetime time.Duration // of a connection that ends itself, at most
 	seed     uint64
 }
 
@@ -72,7 +73,7 @@ type churnEach struct {
 }
 
 func runChurn(ctx context.Context, args []string, out, progress io.Writer) (bool, error) {
-	p := churnPlan{warm: 20 * time.Second, seed: 1}
+	p := churnPlan{warm: 20 * time.Second, lifetime: lifetimeMost, seed: 1}
 	fs := flag.NewFlagSet("rig churn", flag.ContinueOnError)
 	fs.SetOutput(progress)
 	p.register(fs)
@@ -95,7 +96,7 @@ func runChurn(ctx context.Context, args []string, out, progress io.Writer) (bool
 	}
 	p.wait = "block"
 	return p.run(ctx, "churn", p.sockets(), out, progress, p.configure,
-		func(b *bench, c *crowd) (any, []verdict, error) { return p.measure(b, c.srv, progress) })
+		func(b *bench, c *crowd) (any, []verdict, error) { return p.churn(b, c.srv, churnMix, progress) })
 }
 
 // silence is how long the server may take to end a connection that has gone silent.
@@ -109,8 +110,8 @@ func (p *churnPlan) sockets() int {
 		}
 		return s
 	}
-	lives := share(byClose, byFIN, byRST, byVanishing)*lifetimeMost.Seconds() + share(byHalf)*10 +
-		share(bySilence)*(lifetimeMost+p.silence()).Seconds()
+	lives := share(byClose, byFIN, byRST, byVanishing)*p.lifetime.Seconds() + share(byHalf)*10 +
+		share(bySilence)*(p.lifetime+p.silence()).Seconds()
 	return int(p.rate*lives) + 200
 }
 
@@ -119,13 +120,15 @@ func (p *churnPlan) configure(t target) target {
 		p.activity, p.grace, p.pong), "--set", "admin.pprof=true")
 }
 
-func (p *churnPlan) measure(b *bench, srv *server, progress io.Writer) (any, []verdict, error) {
+// churn measures with connections that end in the given ways.
+func (p *churnPlan) churn(b *bench, srv *server, shares mix, progress io.Writer) (any, []verdict, error) {
 	r := &churnResult{Server: srv.target.name, Rate: p.rate}
-	t, err := newTraffic(b.ctx, srv, p.rate, churnMix, p.silence(), p.seed)
+	t, err := newTraffic(b.ctx, srv, p.rate, shares, p.silence(), p.seed)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer t.ps.close()
+	t.lifetime = p.lifetime
 	w := &watch{t: t, b: b, srv: srv, plan: p, r: r, progress: progress}
 	if err := w.base(); err != nil {
 		return nil, nil, fmt.Errorf("warm-up: %w", err)

@@ -31,6 +31,7 @@ type fairPlan struct {
 	events  float64 // a second, on all quiet channels together
 	which   string  // name of a case, or both
 	runs    int
+	warm    time.Duration // of a run, uncounted
 	calm    time.Duration // of a run, without the noise
 	length  time.Duration // with it
 }
@@ -62,7 +63,7 @@ type fairResult struct {
 }
 
 func runFair(ctx context.Context, args []string, out, progress io.Writer) (bool, error) {
-	var p fairPlan
+	p := fairPlan{warm: time.Second}
 	fs := flag.NewFlagSet("rig fair", flag.ContinueOnError)
 	fs.SetOutput(progress)
 	p.register(fs)
@@ -150,7 +151,7 @@ func (p *fairPlan) one(b *bench, t target) (r fairRun, err error) {
 		if err := s.gather(); err != nil {
 			return err
 		}
-		if err := s.play(time.Second); err != nil { // warm, uncounted
+		if err := s.play(p.warm); err != nil {
 			return err
 		}
 		s.ns = nil

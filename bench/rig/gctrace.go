@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -45,6 +46,11 @@ func parseCollection(line string) (c collection, ok bool, err error) {
 	c.at, errs[1] = strconv.ParseFloat(at, 64)
 	c.stops[0], errs[2] = strconv.ParseFloat(phases[0], 64)
 	c.stops[1], errs[3] = strconv.ParseFloat(phases[2], 64)
+	for _, v := range []float64{c.at, c.stops[0], c.stops[1]} {
+		if !(v >= 0 && v <= math.MaxFloat64) { // ParseFloat takes NaN and Inf
+			return c, false, fmt.Errorf("%w: %.200q", errTrace, line)
+		}
+	}
 	c.forced = strings.Contains(line, "(forced)")
 	if err := errors.Join(errs[:]...); err != nil {
 		return c, false, fmt.Errorf("%w: %.200q: %w", errTrace, line, err)

@@ -16,8 +16,8 @@ const (
 	plotWidth, plotHeight                        = chartWidth - chartLeft - chartRight, chartHeight - chartTop - chartBottom
 )
 
-// chartColours are those of the lines in turn: far enough from white and from black, and apart for the colour-blind
-// (blue, orange, green, pink).
+// chartColours are far enough from white and from black, and apart for the colour-blind (blue, orange, green, pink). The
+// first is the floor's in every chart; the other lines have the others in turn.
 var chartColours = []string{"#3b82c4", "#d97706", "#2a9d6f", "#c2558f"}
 
 // point is one measurement.
@@ -41,6 +41,20 @@ type chart struct {
 	LogY   bool   `json:"log_y"`
 	Lines  []line `json:"lines"`
 	Footer string `json:"-"` // machine and commit
+}
+
+// colour is that of a line.
+func (c *chart) colour(i int) string {
+	if c.Lines[i].Name == "floor" {
+		return chartColours[0]
+	}
+	at := 0
+	for _, l := range c.Lines[:i] {
+		if l.Name != "floor" {
+			at++
+		}
+	}
+	return chartColours[1+at%(len(chartColours)-1)]
 }
 
 // axis places values.
@@ -144,7 +158,7 @@ func (c *chart) svg() string {
 	fmt.Fprintf(&b, `<text class="title" x="%d" y="24">%s</text>`+"\n", chartLeft, escape(c.Title))
 	c.grid(&b, x, y)
 	for i, l := range c.Lines {
-		l.draw(&b, x, y, chartColours[i%len(chartColours)])
+		l.draw(&b, x, y, c.colour(i))
 	}
 	c.legend(&b)
 	if c.Footer != "" {
@@ -207,7 +221,7 @@ func (l *line) draw(b *strings.Builder, x, y axis, colour string) {
 func (c *chart) legend(b *strings.Builder) {
 	at, y := chartLeft, chartTop+plotHeight+60
 	for i, l := range c.Lines {
-		fmt.Fprintf(b, `<path class="line" stroke="%s" d="M%d %dh22"/>`+"\n", chartColours[i%len(chartColours)], at, y-4)
+		fmt.Fprintf(b, `<path class="line" stroke="%s" d="M%d %dh22"/>`+"\n", c.colour(i), at, y-4)
 		fmt.Fprintf(b, `<text x="%d" y="%d">%s</text>`+"\n", at+28, y, escape(l.Name))
 		at += 28 + 8*len([]rune(l.Name)) + 24
 	}

@@ -33,7 +33,7 @@ var closingNames = [closings]string{"close frame", "FIN", "RST", "silence", "hal
 type mix [closings]int
 
 const (
-	lifetimeMost  = 4 * time.Second  // a connection lives up to this long, evenly spread, before it ends itself
+	lifetimeMost  = 4 * time.Second  // by default
 	answerWithin  = 10 * time.Second // the server must have answered a Close frame
 	churnChannels = 500              // that they subscribe to
 )
@@ -64,6 +64,7 @@ type traffic struct {
 	shares   mix
 	random   *rand.Rand
 	patience time.Duration // until the server must have ended a silent connection
+	lifetime time.Duration // a connection lives up to this long, evenly spread, before it ends itself
 
 	on   bool
 	next int64 // when the next connect is due
@@ -84,8 +85,8 @@ func newTraffic(ctx context.Context, srv *server, perSecond float64, shares mix,
 	if err != nil {
 		return nil, err
 	}
-	t := &traffic{ps: ps, period: int64(float64(time.Second) / perSecond), shares: shares, patience: patience,
-		random: rand.New(rand.NewPCG(seed, seed)), ways: map[*peer]closing{}, ends: map[*peer]bool{}}
+	t := &traffic{ps: ps, period: int64(float64(time.Second) / perSecond), shares: shares, patience: patience, lifetime: lifetimeMost,
+		random: newRandom(seed), ways: map[*peer]closing{}, ends: map[*peer]bool{}}
 	ps.channel = func(number int) string { return fmt.Sprintf("churn-%03d", number%churnChannels) }
 	ps.onEnd = t.endedByServer
 	ps.onSent = func(p *peer) error {
@@ -96,6 +97,9 @@ func newTraffic(ctx context.Context, srv *server, perSecond float64, shares mix,
 	}
 	return t, nil
 }
+
+// newRandom is a source that gives the same numbers for the same seed.
+func newRandom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, seed)) }
 
 func (t *traffic) start() { t.on, t.next = true, t.ps.now() }
 
@@ -144,7 +148,7 @@ func (t *traffic) open(now int64) error {
 	t.opened++
 	way := t.shares.pick(t.random)
 	t.ways[p] = way
-	life := time.Duration(t.random.Int64N(int64(lifetimeMost)))
+	life := time.Duration(t.random.Int64N(int64(t.lifetime)))
 	switch way {
 	case byHalf: // the server's end is awaited from the start
 		p.half = true
