@@ -85,7 +85,7 @@ type publishRate struct {
 	Publishers  int           `default:"64" placeholder:"N" help:"The most connections to the HTTP API, opened as they are needed; up to 64. Default ${default}."`
 }
 
-func (f *benchFlags) params(kind string) bench.Params {
+func (f *benchFlags) common(kind string) bench.Params {
 	p := bench.Default(kind)
 	p.URL, p.AppID, p.AppKey, p.AppSecret, p.Origin = f.URL, f.AppID, f.AppKey, f.AppSecret, f.Origin
 	p.Connections, p.ChannelPrefix, p.Concurrency, p.ConnectTimeout = f.Connections, f.ChannelPrefix, f.Concurrency, f.ConnectTimeout
@@ -98,32 +98,40 @@ func (r *publishRate) into(p *bench.Params) {
 	p.ConnectRate, p.Duration, p.PublishSize, p.Publishers = r.ConnectRate, r.Duration, r.Size, r.Publishers
 }
 
-func (c *benchConnectCommand) run(p *process) int {
-	params := c.params(bench.Connect)
+func (c *benchConnectCommand) run(p *process) int { return c.load(p, c.params()) }
+
+func (c *benchConnectCommand) params() bench.Params {
+	params := c.common(bench.Connect)
 	params.Channels, params.ConnectRate, params.Hold = c.Channels, c.Rate, c.Hold
 	params.Broadcast, params.PublishSize = c.BroadcastAfterHold, c.Size
-	return c.load(p, params)
+	return params
 }
 
-func (c *benchFanoutCommand) run(p *process) int {
-	params := c.params(bench.Fanout)
+func (c *benchFanoutCommand) run(p *process) int { return c.load(p, c.params()) }
+
+func (c *benchFanoutCommand) params() bench.Params {
+	params := c.common(bench.Fanout)
 	c.into(&params)
 	params.Channels, params.PublishRate = c.Channels, c.Rate
-	return c.load(p, params)
+	return params
 }
 
-func (c *benchStormCommand) run(p *process) int {
-	params := c.params(bench.Storm)
+func (c *benchStormCommand) run(p *process) int { return c.load(p, c.params()) }
+
+func (c *benchStormCommand) params() bench.Params {
+	params := c.common(bench.Storm)
 	params.Channels, params.ConnectRate, params.Rounds = c.Channels, c.Rate, c.Rounds
-	return c.load(p, params)
+	return params
 }
 
-func (c *benchMixedCommand) run(p *process) int {
-	params := c.params(bench.Mixed)
+func (c *benchMixedCommand) run(p *process) int { return c.load(p, c.params()) }
+
+func (c *benchMixedCommand) params() bench.Params {
+	params := c.common(bench.Mixed)
 	c.into(&params)
 	params.Channels, params.PublishRate = c.Channels, c.Rate
 	params.IdleShare, params.ChurnShare, params.Stay = c.IdleShare, c.ChurnShare, c.Stay
-	return c.load(p, params)
+	return params
 }
 
 // load runs a scenario and reports it.

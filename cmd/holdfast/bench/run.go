@@ -127,6 +127,8 @@ type leader struct {
 func (l *leader) lead(ctx context.Context) error {
 	b := l.crew.board
 	defer l.progress.end()
+	// However it ends, the loops are sent to the last step.
+	defer func() { b.head.step.Store(uint32(len(l.script) - 1)) }()
 	for at, s := range l.script {
 		b.head.step.Store(uint32(at))
 		if err := l.await(ctx, at, s); err != nil {
@@ -135,6 +137,9 @@ func (l *leader) lead(ctx context.Context) error {
 		}
 		if b.stopped() {
 			return nil
+		}
+		if s.kind == stepOpen && l.crew.params.Kind != Storm && b.sum().connected == 0 {
+			break // there is nobody to hold or to publish to
 		}
 	}
 	return nil
