@@ -121,7 +121,7 @@ func wantFrame(t *testing.T, peer int, op ws.OpCode, payload string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := ws.ReadFrame(strings.NewReader(string(buffer[:n])))
+	f, err := readFrame(strings.NewReader(string(buffer[:n])))
 	if err != nil || f.Header.OpCode != op || string(ws.UnmaskFrame(f).Payload) != payload {
 		t.Fatalf("%+v, %v; want %v %q", f, err, op, payload)
 	}
