@@ -192,6 +192,11 @@ func TestFairAgainstHoldfast(t *testing.T) {
 		if r.Missing != 0 || r.Calm.Receptions == 0 || r.Noisy.Receptions == 0 || r.Sent == 0 || r.Relayed == 0 || r.Load == 0 {
 			t.Errorf("%s: %+v", one.name, r)
 		}
+		for _, l := range []latencies{r.Calm, r.Noisy} {
+			if l.P50 <= 0 || l.Max > 20_000 {
+				t.Errorf("%s: %+v cannot be true", one.name, l)
+			}
+		}
 		if one.name == "limited" && (r.Reconnect == 0 || r.Refused == 0) {
 			t.Errorf("nothing was limited: %+v", r)
 		}
