@@ -19,7 +19,7 @@ type benchCommand struct {
 	Fanout  benchFanoutCommand  `cmd:"" help:"Publish to subscribers at a rate, and measure from when each event was due to its reception."`
 	Storm   benchStormCommand   `cmd:"" help:"Let all connections come at once, cut them off, let them come back, several times."`
 	Mixed   benchMixedCommand   `cmd:"" help:"Most connections idle, some on channels that get events, some that leave and come back."`
-	Help    benchHelpCommand    `cmd:"" hidden:"" help:"Do the share of a further process; started by the others."`
+	Share   benchShareCommand   `cmd:"" hidden:"" help:"Do the share of a further process; started by the others."`
 }
 
 // benchFlags are common to all scenarios.
@@ -145,10 +145,11 @@ func (f *benchFlags) load(p *process, params bench.Params) int {
 	defer stop()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go cancelBySignal(ctx, signals, cancel)
+	listening := make(chan struct{})
+	go func() { cancelBySignal(ctx, signals, cancel); close(listening) }()
 	build := admin.ReadBuildInfo(version)
 	host := bench.Host{
-		Program: []string{program, "bench", "help"}, Build: bench.Build{Version: build.Version, Revision: build.Revision},
+		Program: []string{program, "bench", "share"}, Build: bench.Build{Version: build.Version, Revision: build.Revision},
 		Warn: p.err, Linger: f.StatusFile != "",
 	}
 	if !f.Quiet {
@@ -157,18 +158,21 @@ func (f *benchFlags) load(p *process, params bench.Params) int {
 		host.Terminal = ok && bench.IsTerminal(file)
 	}
 	result, err := bench.Run(ctx, params, host)
+	// From here on a signal is not for the run, but for leave.
+	cancel()
+	<-listening
 	if result == nil {
 		code := p.fail(name, err)
 		if errors.Is(err, bench.ErrUsage) || errors.Is(err, bench.ErrRefused) {
 			code = exitUsage
 		}
-		return f.leave(p, name, code)
+		return f.leave(p, name, code, signals)
 	}
 	code := result.ExitCode
 	if err := f.report(p, result); err != nil {
 		code = p.fail(name, err)
 	}
-	return f.leave(p, name, code)
+	return f.leave(p, name, code, signals)
 }
 
 // report prints the table, and the JSON where it was asked for.
@@ -197,15 +201,13 @@ func (f *benchFlags) report(p *process, r *bench.Result) error {
 
 // leave returns the exit code; with a status file it stays, so that nobody who
 // reads the file has to wait until the kernel has closed a million sockets.
-func (f *benchFlags) leave(p *process, name string, code int) int {
+func (f *benchFlags) leave(p *process, name string, code int, signals <-chan os.Signal) int {
 	if f.StatusFile == "" {
 		return code
 	}
 	if err := writeWhole(f.StatusFile, strconv.Itoa(code)+"\n"); err != nil {
 		return p.fail(name, err)
 	}
-	signals, stop := p.signals()
-	defer stop()
 	<-signals
 	return code
 }
@@ -218,9 +220,9 @@ func writeWhole(file, text string) error {
 	return os.Rename(file+".new", file)
 }
 
-type benchHelpCommand struct{}
+type benchShareCommand struct{}
 
-func (c *benchHelpCommand) run(p *process) int {
+func (c *benchShareCommand) run(p *process) int {
 	signals, stop := p.signals()
 	defer stop()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -76,7 +76,7 @@ func TestBenchWithoutServer(t *testing.T) {
 // With a status file the program stays until it is killed, also when it was refused.
 func TestBenchStatusFile(t *testing.T) {
 	s := newShell(t)
-	ended := make(chan int)
+	ended := make(chan int, 1)
 	go func() { ended <- s.run("bench", "connect", "--url=wss://h", "--status-file=status") }()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		if text, err := os.ReadFile("status"); err == nil {
@@ -95,7 +95,12 @@ func TestBenchStatusFile(t *testing.T) {
 	default:
 	}
 	s.signals <- os.Interrupt
-	if code := <-ended; code != exitUsage {
-		t.Errorf("exit code %d", code)
+	select {
+	case code := <-ended:
+		if code != exitUsage {
+			t.Errorf("exit code %d", code)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it does not end when it is told to")
 	}
 }

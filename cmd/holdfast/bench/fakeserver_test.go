@@ -320,6 +320,7 @@ func TestStormFollowsCloseCodes(t *testing.T) {
 
 // A subscription that is not answered ends at the timeout.
 func TestConnectTimeout(t *testing.T) {
+	t.Parallel()
 	f := newFakeServer(t)
 	f.subscribe = func(int, net.Conn) bool { return true }
 	p := bench.Default(bench.Connect)
@@ -331,6 +332,7 @@ func TestConnectTimeout(t *testing.T) {
 
 // A server that wants signs of life gets them.
 func TestClientPings(t *testing.T) {
+	t.Parallel()
 	f := newFakeServer(t)
 	f.activity = 1
 	p := bench.Default(bench.Connect)
