@@ -43,8 +43,11 @@ type fakeMember struct {
 	channel string
 }
 
-func newFakeServer(t *testing.T) *fakeServer {
+// newFakeServer starts a server after set has told it what goes wrong: nothing else
+// orders the two, since the client's sockets are unknown to the race detector.
+func newFakeServer(t *testing.T, set func(f *fakeServer)) *fakeServer {
 	f := &fakeServer{t: t, activity: 120}
+	set(f)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /app/app-key", f.socket)
 	mux.HandleFunc("POST /apps/app-id/events", f.publish)
@@ -208,8 +211,7 @@ func TestFaultyDelivery(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // each waits for what does not come
-			f := newFakeServer(t)
-			f.deliver = c.deliver
+			f := newFakeServer(t, func(f *fakeServer) { f.deliver = c.deliver })
 			r := run(t, small(f))
 			e := r.Events
 			if e.Lost != c.lost || e.Duplicate != c.duplicate || e.Disordered != c.disordered || e.Foreign != c.foreign {
@@ -227,13 +229,14 @@ func TestFaultyDelivery(t *testing.T) {
 
 // A publish that the server refuses is a failure of the publish, not a loss.
 func TestRefusedPublishes(t *testing.T) {
-	f := newFakeServer(t)
-	f.status = func(n int) int {
-		if n == 4 || n == 10 {
-			return 429
+	f := newFakeServer(t, func(f *fakeServer) {
+		f.status = func(n int) int {
+			if n == 4 || n == 10 {
+				return 429
+			}
+			return 0
 		}
-		return 0
-	}
+	})
 	r := run(t, small(f))
 	if e := r.Events; e.Failed != 2 || e.Failures["HTTP 429"] != 2 || e.Published != 8 || e.Lost != 0 || e.Expected != 40 || e.Received != 40 || r.ExitCode != 1 {
 		t.Errorf("exit code %d: %+v", r.ExitCode, e)
@@ -249,16 +252,15 @@ func TestOpenLoop(t *testing.T) {
 		}
 		return 0
 	}
-	f := newFakeServer(t)
-	f.status = slow
+	isSlow := func(f *fakeServer) { f.status = slow }
+	f := newFakeServer(t, isSlow)
 	p := small(f)
 	p.PublishRate, p.Duration = 50, 400*time.Millisecond // a publish each 20 ms: some 15 are due meanwhile
 	r := run(t, p)
 	if e := r.Events; e.Late < 10 || e.MaxLate < 200 || e.Answer.Max < 280 || e.Delivery.P50 < 50 || e.Delivery.Max < 280 || e.Lost != 0 || r.ExitCode != 0 {
 		t.Errorf("one publisher: %+v", e)
 	}
-	f = newFakeServer(t)
-	f.status = slow
+	f = newFakeServer(t, isSlow)
 	p.URL, p.Publishers = f.url(), 64
 	r = run(t, p)
 	if e := r.Events; e.Publishers < 10 || e.Late > 5 || e.Delivery.Max < 280 || e.Lost != 0 || e.Disordered != 0 || r.ExitCode != 0 {
@@ -278,8 +280,7 @@ func TestRefusedConnections(t *testing.T) {
 			return true
 		}
 	}
-	f := newFakeServer(t)
-	f.subscribe = closeWith(4004)
+	f := newFakeServer(t, func(f *fakeServer) { f.subscribe = closeWith(4004) })
 	p := bench.Default(bench.Connect)
 	p.URL, p.Connections, p.Hold = f.url(), 20, 0
 	r := run(t, p)
@@ -301,14 +302,15 @@ func TestRefusedConnections(t *testing.T) {
 // 4004 never.
 func TestStormFollowsCloseCodes(t *testing.T) {
 	for code, want := range map[ws.StatusCode]struct{ subscribed, retries, failed int64 }{4200: {8, 4, 0}, 4004: {4, 0, 4}} {
-		f := newFakeServer(t)
-		f.subscribe = func(number int, conn net.Conn) bool {
-			if number >= 4 {
-				return false
+		f := newFakeServer(t, func(f *fakeServer) {
+			f.subscribe = func(number int, conn net.Conn) bool {
+				if number >= 4 {
+					return false
+				}
+				_ = ws.WriteFrame(conn, ws.NewCloseFrame(ws.NewCloseFrameBody(code, "")))
+				return true
 			}
-			_ = ws.WriteFrame(conn, ws.NewCloseFrame(ws.NewCloseFrameBody(code, "")))
-			return true
-		}
+		})
 		p := bench.Default(bench.Storm)
 		p.URL, p.Connections, p.Rounds = f.url(), 8, 1
 		r := run(t, p)
@@ -321,8 +323,7 @@ func TestStormFollowsCloseCodes(t *testing.T) {
 // A subscription that is not answered ends at the timeout.
 func TestConnectTimeout(t *testing.T) {
 	t.Parallel()
-	f := newFakeServer(t)
-	f.subscribe = func(int, net.Conn) bool { return true }
+	f := newFakeServer(t, func(f *fakeServer) { f.subscribe = func(int, net.Conn) bool { return true } })
 	p := bench.Default(bench.Connect)
 	p.URL, p.Connections, p.Hold, p.ConnectTimeout = f.url(), 3, 0, time.Second
 	if c := run(t, p).Connections; c.Failures["subscribe: timeout"] != 3 {
@@ -333,8 +334,7 @@ func TestConnectTimeout(t *testing.T) {
 // A server that wants signs of life gets them.
 func TestClientPings(t *testing.T) {
 	t.Parallel()
-	f := newFakeServer(t)
-	f.activity = 1
+	f := newFakeServer(t, func(f *fakeServer) { f.activity = 1 })
 	p := bench.Default(bench.Connect)
 	p.URL, p.Connections, p.Hold = f.url(), 10, 2*time.Second
 	r := run(t, p)
