@@ -13,7 +13,7 @@ import (
 const (
 	// acceptBatch is how many sockets one wake-up takes before other goroutines
 	// get their turn.
-	acceptBatch = 64
+	acceptBatch = 16
 	// A kernel without descriptors or memory is asked again after firstBackoff,
 	// doubling to lastBackoff.
 	firstBackoff = 10 * time.Millisecond

@@ -25,6 +25,7 @@ type kernel struct {
 	shutdown func(fd int) syscall.Errno // SHUT_WR
 	close    func(fd int) syscall.Errno
 	progress func(fd int) (acked uint32, idle bool, errno syscall.Errno) // TCP_INFO
+	yield    func()                                                      // sched_yield(2): this thread goes behind those that wait
 }
 
 // watchEvents: the out edge is reported once after a write was refused and the
@@ -69,6 +70,7 @@ func realKernel() kernel {
 			return errno
 		},
 		progress: tcpProgress,
+		yield:    func() { _, _, _ = syscall.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) },
 	}
 }
 

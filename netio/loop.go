@@ -23,11 +23,24 @@ const (
 	// readsPerWake bounds what one socket may take of a turn: 256 KiB.
 	readsPerWake = 4
 	// eventsPerWait is the size of one epoll_wait. In a mass return each event is a
-	// handshake: few of them pass before commands, the others' events, are looked at.
-	eventsPerWait = 32
+	// handshake: commands, the others' events, wait behind few of them. Where more
+	// events wait, they have eventSlice before pending walks go on.
+	eventsPerWait = 4
+	eventSlice    = 120 * time.Microsecond
+	// giveWayEvery is how long a loop that does not sleep keeps its thread from others.
+	// A kernel without a timer for it takes a thread off its processor at its ticks
+	// alone, 4 ms apart at 250 Hz, however short those who wait would need it.
+	giveWayEvery = 100 * time.Microsecond
+	// goschedEvery is the same for its processor of Go's scheduler. It is longer: to give
+	// one up while another is idle wakes a thread that takes the loop over.
+	goschedEvery = 250 * time.Microsecond
 	// gatherFor is how long a loop that woke for commands collects more of them,
 	// so that a burst of publishes becomes one walk.
 	gatherFor = 200 * time.Microsecond
+	// gatherShare: where the burst before was one of several, the next is waited for
+	// longer than until it seems to be over, by this part of the work that it made.
+	gatherShare = 32
+	gatherMost  = 2 * time.Millisecond
 	// workSlice is how long pending walks may run before sockets are polled again.
 	workSlice = time.Millisecond
 	// pauseJump is the gap between two turns from which on the process is held to
@@ -56,6 +69,12 @@ type loop struct {
 	ready    int                // events of the last wait
 	waitFunc func(uintptr) bool // built once: a closure for poll.Read
 	now      int64              // monotonic ns, read once a turn
+	worked   int64              // when Work last returned
+	woke     int64              // when it last slept no longer
+	busy     int64              // how long it was awake before that, ns
+	gathered int                // commands of the last gather
+	gaveWay  int64              // when the thread was last given up
+	gosched  int64              // when Go's processor was
 	tick     wheel.Tick
 	resumed  wheel.Tick // last time the process came back from a stop; 0 = never
 	gens     uint32     // last generation given
@@ -172,21 +191,39 @@ func (l *loop) turn() {
 	}
 	l.readPostponed()
 	l.settle()
-	l.runCommands()
+	commands := l.runCommands()
 	l.settle()
-	deadline := l.now + int64(workSlice)
-	l.working = l.session.Work(l.now, deadline)
-	l.settle()
+	if l.ready < eventsPerWait || commands > 0 || began-l.worked >= int64(eventSlice) {
+		l.working = l.session.Work(l.now, l.now+int64(workSlice))
+		l.settle()
+		l.worked = l.srv.clock.now()
+	} else {
+		l.working = true // perhaps: the events may have begun a walk
+	}
 	if t := tickOf(l.now); t != l.tick {
 		l.onTick(t, jump)
 	}
-	l.stats.turn(l.srv.clock.now()-began, l.ready)
-	// A loop that does not sleep must let those go on who publish: the scheduler would
-	// take the processor from it only after 10 ms.
+	ended := l.srv.clock.now()
+	l.stats.turn(ended-began, l.ready)
 	if l.working || len(l.again) > 0 || l.ready > 0 {
-		runtime.Gosched()
+		l.giveWay(ended)
 	}
 	l.ready = 0
+}
+
+// giveWay lets those go on who publish while the loop has no reason to sleep: Go's
+// scheduler would take the processor from it after 10 ms, the kernel's at its next
+// tick.
+func (l *loop) giveWay(now int64) {
+	if now-l.gaveWay < int64(giveWayEvery) {
+		return
+	}
+	l.gaveWay = now
+	l.kernel.yield()
+	if now-l.gosched >= int64(goschedEvery) {
+		l.gosched = now
+		runtime.Gosched()
+	}
 }
 
 // poll0 fills events. It sleeps only when nothing at all is pending; it reports
@@ -196,19 +233,21 @@ func (l *loop) poll0() bool {
 	if l.ready > 0 || l.working || len(l.again) > 0 || l.inbox.pending.Load() {
 		return false
 	}
+	l.busy = l.srv.clock.now() - l.woke
 	l.inbox.sleeping.Store(true)
 	if err := l.poll.Read(l.waitFunc); err != nil {
 		l.stopped = true // the descriptor was closed: shutdown
 	}
 	l.inbox.sleeping.Store(false)
+	l.woke = l.srv.clock.now()
 	return true
 }
 
-// collect takes the inbox. After a sleep it first lets the goroutines that woke
-// it go on, until two looks in a row bring nothing new or gatherFor has passed.
+// collect takes the inbox. Where no walk is under way that more could not join, it
+// gathers first.
 func (l *loop) collect(woken bool) {
 	l.commands, l.arrivals = l.inbox.take(l.commands, l.arrivals)
-	if woken && len(l.commands) > 0 {
+	if (woken || !l.working) && len(l.commands) > 0 {
 		l.gather()
 	}
 	for i := range l.arrivals {
@@ -217,10 +256,19 @@ func (l *loop) collect(woken bool) {
 	}
 }
 
+// gather lets those go on who have begun to post, until two looks in a row bring
+// nothing new or gatherFor has passed. Where several posted the last time, it has
+// patience: 32 publishes of one moment need a millisecond of the API, and to walk
+// thousands of sockets once less pays for that.
 func (l *loop) gather() {
-	until := l.now + int64(gatherFor)
-	for quiet := 0; quiet < 2 && l.srv.clock.now() < until; {
+	until, patience := l.now+int64(gatherFor), l.now
+	if l.gathered > 1 {
+		patience += l.busy / gatherShare
+		until = max(until, min(patience, l.now+int64(gatherMost)))
+	}
+	for quiet, now := 0, l.now; now < until && (quiet < 2 || now < patience); now = l.srv.clock.now() {
 		runtime.Gosched()
+		l.kernel.yield()
 		if !l.inbox.pending.Load() {
 			quiet++
 			continue
@@ -230,9 +278,12 @@ func (l *loop) gather() {
 		l.commands = append(l.commands, more...)
 		l.arrivals = append(l.arrivals, arrivals...)
 	}
+	l.gathered = len(l.commands)
 }
 
-func (l *loop) runCommands() {
+// runCommands returns how many there were.
+func (l *loop) runCommands() int {
+	n := len(l.commands)
 	for i := range l.commands {
 		c := &l.commands[i]
 		if c.op >= opNetio {
@@ -242,8 +293,9 @@ func (l *loop) runCommands() {
 		}
 		*c = command{} // drop the reference: the slice lives on
 	}
-	l.stats.commands.Add(uint64(len(l.commands)))
+	l.stats.commands.Add(uint64(n))
 	l.commands = l.commands[:0]
+	return n
 }
 
 // event handles what epoll said of one descriptor.
@@ -297,7 +349,11 @@ func (l *loop) readPostponed() {
 		case stateHandshake:
 			l.shake(slot, r, 0)
 		case stateOpen:
-			l.readable(slot, r)
+			// A stream that was opened meanwhile: what follows its request waits in the
+			// kernel for its end.
+			if r.flags&flagStream == 0 {
+				l.readable(slot, r)
+			}
 		case stateClosing:
 			l.drain(slot, r)
 		}

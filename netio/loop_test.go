@@ -419,3 +419,34 @@ func TestAStopOfTheProcessStartsEveryPeriodAnew(t *testing.T) {
 		t.Fatalf("pinged %v after the stop, want a full period of 3 s", after)
 	}
 }
+
+// A loop with much to do keeps neither its thread nor its processor of Go's scheduler
+// for longer than a turn.
+func TestBusyLoopGivesWay(t *testing.T) {
+	const busy = 50 * time.Millisecond
+	var yields atomic.Int64
+	var began time.Time // owned by the loop
+	done := make(chan int64, 1)
+	ts := startServer(t, func(c *Config) { c.Loops = 1 },
+		func(k *kernel) { k.yield = func() { yields.Add(1) } },
+		func(s *echoSession) {
+			s.onCommand = func(*echoSession, uint8, uint64, any) { began = time.Now() }
+			s.work = func(*echoSession) bool {
+				switch {
+				case began.IsZero():
+					return false
+				case time.Since(began) < busy:
+					return true
+				}
+				began = time.Time{}
+				done <- yields.Load()
+				return false
+			}
+		})
+	if !ts.Post(0, 1, 0, nil) {
+		t.Fatal("the command was refused")
+	}
+	if n := <-done; n < 10 {
+		t.Fatalf("a loop that worked for %v gave way %d times", busy, n)
+	}
+}

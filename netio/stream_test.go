@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -119,6 +120,32 @@ func TestStreamsShareAConversation(t *testing.T) {
 	r.wantBody("6")
 	r.wantEnd()
 	ts.wantGone(3)
+}
+
+// TestNextRequestIsThereAtOnce: the next request arrives between the answer to one and
+// the look for it, so the loop hears of it twice, by its event and because it looks.
+func TestNextRequestIsThereAtOnce(t *testing.T) {
+	var p *httpPeer
+	connected := make(chan struct{})
+	ts := startServer(t, func(c *Config) {
+		c.Loops = 1
+		c.Streams = func(path []byte) bool { return strings.HasPrefix(string(path), "/s/") }
+	}, func(k *kernel) {
+		write := k.write
+		k.write = func(fd int, b []byte) (int, syscall.Errno) {
+			n, errno := write(fd, b)
+			if strings.HasSuffix(string(b), "\r\n\r\n1") {
+				<-connected
+				p.send("GET /s/now?2" + fields + "GET /s/now?3" + fields)
+			}
+			return n, errno
+		}
+	}, streaming)
+	p = ts.request("GET /s/now?1" + fields)
+	close(connected)
+	p.wantBody("1")
+	p.wantBody("2")
+	p.wantBody("3")
 }
 
 // wantGone waits until so many streams have ended and none is remembered.

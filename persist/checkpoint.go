@@ -201,7 +201,7 @@ func (k *checkpointer) commit(failures uint64) error {
 	}
 	began := l.cfg.Now()
 	b.DropKeysBefore = max(0, l.nowMS()-l.cfg.IdempotencyAge.Milliseconds())
-	if err := l.store.Commit(b); err != nil {
+	if err := l.commit(b); err != nil {
 		l.stats.errors.count("commit", err)
 		return fmt.Errorf("persist: commit: %w", err)
 	}

@@ -29,6 +29,8 @@ type Config struct {
 	FS journal.FS
 	// Hooks is that seam for the segment files.
 	Hooks segment.Hooks
+	// Sleeper is told when a thread waits for the disk. nil: nobody is.
+	Sleeper Sleeper
 
 	// GroupEvents bounds the events of one journal write. Default 512; 1 to 8,192.
 	GroupEvents int

@@ -44,7 +44,9 @@ func (k *checkpointer) housekeeping() {
 	}
 	if since := now.Sub(k.swept); since >= sweepEvery || since < 0 {
 		k.swept = now
+		l.cfg.Sleeper.Sleep()
 		dropped, err := l.store.Retain(now)
+		l.cfg.Sleeper.Awake()
 		if err != nil {
 			l.readFailed("retain", err)
 		}
@@ -103,7 +105,7 @@ func (k *checkpointer) sweepHeads(now time.Time) {
 		}
 		w.life = true
 	}
-	if err := l.store.Commit(&segment.Batch{DropHeads: drop}); err != nil {
+	if err := l.commit(&segment.Batch{DropHeads: drop}); err != nil {
 		l.readFailed("heads", err)
 		w.running = false
 		return

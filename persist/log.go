@@ -65,6 +65,11 @@ func Open(cfg Config) (*Log, error) {
 		return nil, err
 	}
 	cfg.FS = cfg.FS.OrOS()
+	if cfg.Sleeper == nil {
+		cfg.Sleeper = nobody{}
+	} else {
+		cfg.FS = told(cfg.FS, cfg.Sleeper)
+	}
 	if cfg.BootID == "" {
 		cfg.BootID = bootID()
 	}

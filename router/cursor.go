@@ -125,10 +125,11 @@ func (s *Shard) pullOn(slot uint32) {
 	}
 }
 
-// workPulls gives cursors their turn, round robin, for up to most sockets.
-func (s *Shard) workPulls(most int) int {
+// workPulls gives cursors their turn, round robin, until the time is until, and one
+// at least. It returns their number.
+func (s *Shard) workPulls(until int64) int {
 	n := 0
-	for ; n < most && len(s.pulls) > 0; n++ {
+	for ; len(s.pulls) > 0 && (n == 0 || s.r.clock() < until); n++ {
 		c := s.pulls[0]
 		s.pulls[0] = nil
 		s.pulls = s.pulls[1:]

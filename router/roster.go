@@ -37,7 +37,7 @@ func (s *Shard) workSide(b *budget) {
 		b.spend(n)
 	}
 	if len(s.pulls) > 0 {
-		b.spend(s.workPulls(pullShare))
+		b.spend(s.workPulls(s.r.clock() + int64(pullSlice)))
 	}
 	for left > 0 && len(s.closings) > 0 {
 		n := s.workClosing(s.closings[0], left)

@@ -1,6 +1,8 @@
 package router
 
 import (
+	"time"
+
 	"github.com/holdfast-edge/holdfast/frame"
 	"github.com/holdfast-edge/holdfast/frame/pusher"
 	"github.com/holdfast-edge/holdfast/tuning/invariant"
@@ -12,9 +14,9 @@ const (
 	// sideShare is what rosters and mass closes may take of it, so that neither they
 	// nor the channels starve.
 	sideShare = 64
-	// pullShare is how many cursors one call of Work serves. Each writes up to 64 KiB:
+	// pullSlice is how long one call of Work serves cursors. Each writes up to 64 KiB:
 	// when thousands come back at once, what others are sent live waits behind few.
-	pullShare = 8
+	pullSlice = 100 * time.Microsecond
 	// clockEvery is how many connections pass between two looks at the clock.
 	clockEvery = 32
 	// batchEvents and batchBytes bound one batch: a receiver that reads must be able

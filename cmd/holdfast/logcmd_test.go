@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-edge/holdfast/cmd/holdfast/config"
 	"github.com/holdfast-edge/holdfast/persist"
 	"github.com/holdfast-edge/holdfast/router"
+	"github.com/holdfast-edge/holdfast/tuning"
 )
 
 // stored is an event whose bytes are known beforehand.
@@ -32,7 +33,7 @@ func TestLogCommand(t *testing.T) {
 	if err := os.Mkdir("data", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	log, err := openLog(c, slog.New(slog.DiscardHandler))
+	log, err := openLog(c, tuning.NewSpare(tuning.Cores()), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

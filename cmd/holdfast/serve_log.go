@@ -11,19 +11,21 @@ import (
 	"github.com/holdfast-edge/holdfast/cmd/holdfast/config"
 	"github.com/holdfast-edge/holdfast/persist"
 	"github.com/holdfast-edge/holdfast/router"
+	"github.com/holdfast-edge/holdfast/tuning"
 )
 
 // logDir is the log's part of server.data_dir.
 const logDir = "log"
 
 // openLog opens the replay log; nil without an error when it is switched off.
-func openLog(c *config.Config, log *slog.Logger) (*persist.Log, error) {
+func openLog(c *config.Config, spare *tuning.Spare, log *slog.Logger) (*persist.Log, error) {
 	if !c.Replay.Enabled {
 		return nil, nil //nolint:nilnil // a server without history
 	}
 	r := c.Replay
 	cfg := persist.Default()
 	cfg.Dir, cfg.Now = filepath.Join(c.Server.DataDir, logDir), time.Now
+	cfg.Sleeper = spare
 	cfg.Logger = func(level, msg string, kv ...any) { log.Log(context.Background(), slogLevel(level), msg, kv...) }
 	cfg.GroupEvents, cfg.SyncInterval = r.GroupEvents, r.SyncInterval
 	cfg.CheckpointEvents, cfg.CheckpointInterval = r.CheckpointEvents, r.CheckpointInterval

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +51,7 @@ type edge struct {
 	// Immutable after newRuntime.
 	log    *slog.Logger
 	nofile uint64 // RLIMIT_NOFILE as raised
+	spare  *tuning.Spare
 	slots  uint64 // descriptor numbers that the tables are made for
 	net    *netio.Server
 	replay *persist.Log // nil = off
@@ -79,10 +79,13 @@ func newRuntime(d runtimeDeps) (Runtime, error) {
 		// Not fatal: the table then grows under load, in steps that stall every thread.
 		d.Log.Warn("descriptor table not grown at start", "err", err)
 	}
-	e := &edge{log: d.Log, nofile: limit, slots: slots}
+	e := &edge{log: d.Log, nofile: limit, slots: slots, spare: tuning.NewSpare(tuning.Cores())}
 	e.applyMemory(d.Config)
 	e.sessions.Store(sessionIDs(d.Config))
-	if e.replay, err = openLog(d.Config, d.Log); err != nil {
+	if err := tuning.ShortenSlices(); err != nil {
+		d.Log.Info("the kernel's time slices stay as they are", "err", err)
+	}
+	if e.replay, err = openLog(d.Config, e.spare, d.Log); err != nil {
 		return nil, err
 	}
 	if err := e.build(d); err != nil {
@@ -98,11 +101,14 @@ func newRuntime(d runtimeDeps) (Runtime, error) {
 func (e *edge) build(d runtimeDeps) (err error) {
 	loops := d.Config.Server.Loops
 	if loops == 0 {
-		loops = min(256, runtime.GOMAXPROCS(0))
+		loops = min(256, tuning.Cores())
 	}
 	// The transport serves HTTP through the API, and the API publishes through the
 	// router, which posts to the transport: the one cycle, closed by this variable.
-	serveHTTP := func(c net.Conn) error { return e.api.ServeConn(c) }
+	serveHTTP := func(c net.Conn) error {
+		e.spare.Serve()
+		return e.api.ServeConn(c)
+	}
 	cfg := netConfig(d.Config, loops, e.slots, d.Log, serveHTTP)
 	cfg.SessionBytes = func() (float64, float64) { return e.router.Bytes() }
 	if e.net, err = netio.New(cfg); err != nil {

@@ -1,0 +1,170 @@
+package tuning
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// slice is what a thread of ours may use of a processor while another one waits. The
+// kernel's own is 3 ms: the whole latency of a publish, several times over.
+const slice = 200 * time.Microsecond
+
+// cores is read before a Spare changes it.
+var cores = runtime.GOMAXPROCS(0)
+
+// Cores is the number of processors that the process was given: by its affinity, its
+// control group's quota, or GOMAXPROCS.
+func Cores() int { return cores }
+
+// ShortenSlices lets the process's threads take turns on a processor more often than
+// the kernel would have them. The goroutine that starts the server calls it once,
+// early: threads inherit it from those that make them.
+//
+// The kernel takes a slice by sched_setattr(2), sched_runtime of SCHED_OTHER, since
+// Linux 6.12; earlier ones ignore it. After an error all is as it was for the thread
+// that is named, and latency under full load is what it is then.
+func ShortenSlices() error {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return fmt.Errorf("list threads: %w", err)
+	}
+	var failed error
+	for _, t := range tasks {
+		tid, err := strconv.Atoi(t.Name())
+		if err != nil {
+			continue
+		}
+		attr, err := unix.SchedGetAttr(tid, 0)
+		if err == nil && attr.Policy == unix.SCHED_NORMAL {
+			attr.Runtime = uint64(slice)
+			err = unix.SchedSetAttr(tid, attr, 0)
+		}
+		if err != nil && !errors.Is(err, unix.ESRCH) { // it has ended
+			failed = fmt.Errorf("sched_setattr of thread %d: %w", tid, err)
+		}
+	}
+	return failed
+}
+
+const (
+	// fewCores: with more, a processor that sleeps with its thread is one of many.
+	fewCores = 4
+	// lendFor is how long a processor stays lent after it was last needed: each change
+	// stops the world for some ten microseconds, and waits for a collection under way.
+	lendFor = 100 * time.Millisecond
+)
+
+// Spare lends Go's scheduler a processor for each thread that sleeps in the kernel:
+// in fdatasync, or in netpoll's epoll_wait between two requests. Such a thread keeps
+// the processor that it ran on until the scheduler has seen it asleep twice, up to
+// 20 ms later; on one core nothing else of ours moves for so long.
+//
+// A processor that is always there would cost more than it gives: whatever becomes
+// ready wakes a thread for it, which takes the core from its loop. A handshake costs
+// a third more then.
+//
+// Its methods may be called by any goroutine.
+type Spare struct {
+	base int // immutable; 0: there are cores enough, nothing is lent
+
+	served atomic.Bool // a request was served since takeBack last looked
+
+	mu      sync.Mutex
+	asleep  int         // guarded by mu: threads between Sleep and Awake
+	serving bool        // guarded by mu: one is lent to netpoll
+	lent    int         // guarded by mu: processors
+	back    *time.Timer // guarded by mu: takes back what nobody needs
+	pending bool        // guarded by mu: back runs
+}
+
+// NewSpare lends to a process on so many cores.
+func NewSpare(cores int) *Spare {
+	s := &Spare{}
+	if cores <= fewCores {
+		s.base = cores
+		s.back = time.AfterFunc(lendFor, s.takeBack)
+		s.back.Stop()
+	}
+	return s
+}
+
+// Sleep is called before a system call that waits for a disk, and Awake after it.
+func (s *Spare) Sleep() {
+	if s.base == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asleep++
+	s.lend()
+}
+
+// Awake ends what Sleep began.
+func (s *Spare) Awake() {
+	if s.base == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asleep--
+	s.look()
+}
+
+// Serve is called for each request of a plain HTTP conversation: netpoll's thread
+// will sleep behind it.
+func (s *Spare) Serve() {
+	if s.base == 0 || s.served.Load() || s.served.Swap(true) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serving = true
+	s.lend()
+	s.look()
+}
+
+// needed is how many processors sleep, or will. mu is held.
+func (s *Spare) needed() int {
+	if s.serving {
+		return s.asleep + 1
+	}
+	return s.asleep
+}
+
+// lend never takes back. mu is held.
+func (s *Spare) lend() {
+	if n := s.needed(); n > s.lent {
+		s.lent = n
+		runtime.GOMAXPROCS(s.base + n)
+	}
+}
+
+// look has takeBack called in lendFor. mu is held.
+func (s *Spare) look() {
+	if !s.pending {
+		s.pending = true
+		s.back.Reset(lendFor)
+	}
+}
+
+func (s *Spare) takeBack() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serving = s.served.Swap(false)
+	if n := s.needed(); n < s.lent {
+		s.lent = n
+		runtime.GOMAXPROCS(s.base + n)
+	}
+	s.pending = s.lent > 0
+	if s.pending {
+		s.back.Reset(lendFor)
+	}
+}
