@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-edge/holdfast/cmd/holdfast/admin"
 	"github.com/holdfast-edge/holdfast/cmd/holdfast/config"
 	"github.com/holdfast-edge/holdfast/cmd/holdfast/logging"
+	"github.com/holdfast-edge/holdfast/tuning"
 )
 
 type serveCommand struct {
@@ -118,12 +119,14 @@ func (s *service) steps() []step {
 	timeout := s.cfg.Server.ShutdownTimeout
 	drain := timeout - min(timeout/10, time.Second)
 	sweeper := &worker{run: s.sweep}
+	tidy := &worker{run: s.tidy}
 	watchdog := &worker{run: func(ctx context.Context) {
 		s.notify.watch(ctx, func() bool { return s.live() == nil })
 	}}
 	listener := &adminListener{s: s}
 	return []step{
 		{"log sampler", sweeper.start, sweeper.stop, soon, soon},
+		{"memory", tidy.start, tidy.stop, soon, soon},
 		{"data directory", s.makeDataDir, nil, soon, soon},
 		{"admin listener", listener.start, listener.stop, soon, soon},
 		{"watchdog", watchdog.start, watchdog.stop, soon, soon},
@@ -243,6 +246,23 @@ func (s *service) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 			s.sampler.Sweep()
+		}
+	}
+}
+
+// tidy gives memory back to the kernel after a busy time.
+func (s *service) tidy(ctx context.Context) {
+	look := tuning.NewTidy()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if look.Look(s.now()) {
+				s.log.Debug("memory of a busy time given back")
+			}
 		}
 	}
 }
