@@ -137,7 +137,7 @@ func (f *figure) summarise() {
 	}
 	slices.Sort(values)
 	n := len(values)
-	f.Median = (values[(n-1)/2] + values[n/2]) / 2
+	f.Median = median(values)
 	if f.Median != 0 {
 		f.Spread = 100 * (values[n-1] - values[0]) / math.Abs(f.Median)
 	}
@@ -264,3 +264,10 @@ func writeResult(dir, kind, date string, v any) (string, error) {
 }
 
 func indented(v any) ([]byte, error) { return json.MarshalIndent(v, "", "  ") }
+
+// median of values, of which there is one at least.
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
