@@ -70,8 +70,8 @@ type loop struct {
 	waitFunc func(uintptr) bool // built once: a closure for poll.Read
 	now      int64              // monotonic ns, read once a turn
 	worked   int64              // when Work last returned
-	woke     int64              // when it last slept no longer
-	busy     int64              // how long it was awake before that, ns
+	woke     int64              // when it last woke
+	busy     int64              // how long it was awake before it last slept, ns
 	gathered int                // commands of the last gather
 	gaveWay  int64              // when the thread was last given up
 	gosched  int64              // when Go's processor was
@@ -243,11 +243,10 @@ func (l *loop) poll0() bool {
 	return true
 }
 
-// collect takes the inbox. Where no walk is under way that more could not join, it
-// gathers first.
+// collect takes the inbox. After a sleep it gathers first.
 func (l *loop) collect(woken bool) {
 	l.commands, l.arrivals = l.inbox.take(l.commands, l.arrivals)
-	if (woken || !l.working) && len(l.commands) > 0 {
+	if woken && len(l.commands) > 0 {
 		l.gather()
 	}
 	for i := range l.arrivals {

@@ -1,5 +1,5 @@
 // Command holdfast is the server and its tools in one binary: serve,
-// check-config, config, version, doctor, publish and tail.
+// check-config, config, version, doctor, bench, publish, tail and log.
 //
 // What: this package is the command line, the order of starting and stopping,
 // and what comes from outside the sockets: signals, the service manager, the
