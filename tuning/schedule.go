@@ -79,7 +79,7 @@ type Spare struct {
 
 	mu      sync.Mutex
 	asleep  int         // guarded by mu: threads between Sleep and Awake
-	serving bool        // guarded by mu: one is lent to netpoll
+	serving bool        // guarded by mu: whileServing are lent
 	lent    int         // guarded by mu: processors
 	back    *time.Timer // guarded by mu: takes back what nobody needs
 	pending bool        // guarded by mu: back runs
@@ -118,8 +118,7 @@ func (s *Spare) Awake() {
 	s.look()
 }
 
-// Serve is called for each request of a plain HTTP conversation: netpoll's thread
-// will sleep behind it.
+// Serve is called for each request of a plain HTTP conversation.
 func (s *Spare) Serve() {
 	if s.base == 0 || s.served.Load() || s.served.Swap(true) {
 		return
@@ -131,10 +130,14 @@ func (s *Spare) Serve() {
 	s.look()
 }
 
+// whileServing is lent while requests come: one for netpoll's thread, one for the
+// sequencer's, whose write to the journal waits in the kernel now and then.
+const whileServing = 2
+
 // needed is how many processors sleep, or will. mu is held.
 func (s *Spare) needed() int {
 	if s.serving {
-		return s.asleep + 1
+		return s.asleep + whileServing
 	}
 	return s.asleep
 }

@@ -34,11 +34,11 @@ func TestSpareLendsWhileThreadsSleep(t *testing.T) {
 	s.Awake()
 	lent(t, 2, 0, "both woke")
 
-	t.Log("netpoll has one for as long as requests come")
+	t.Log("netpoll and the sequencer have theirs for as long as requests come")
 	s.Serve()
-	lent(t, 2, 1, "a request")
+	lent(t, 2, whileServing, "a request")
 	s.Sleep()
-	lent(t, 2, 2, "and its journal's sync")
+	lent(t, 2, whileServing+1, "and its journal's sync")
 	s.Awake()
 	lent(t, 2, 0, "no more requests")
 }
