@@ -33,7 +33,7 @@ const (
 	giveWayEvery = 100 * time.Microsecond
 	// goschedEvery is the same for its processor of Go's scheduler. It is longer: to give
 	// one up while another is idle wakes a thread that takes the loop over.
-	goschedEvery = 250 * time.Microsecond
+	goschedEvery = time.Millisecond
 	// gatherFor is how long a loop that woke for commands collects more of them,
 	// so that a burst of publishes becomes one walk.
 	gatherFor = 200 * time.Microsecond
