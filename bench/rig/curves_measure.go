@@ -74,23 +74,20 @@ func (p *curvesPlan) steps(b *bench, t target, to []int, channelOf func(int) str
 func (p *curvesPlan) fanout(b *bench, t target) (map[string][]point, error) {
 	var points []point
 	err := b.withCrowd(t, func(c *crowd) error {
-		var crew []*publisher
+		var to *publisher
 		number := 0
 		for _, n := range p.subscribers {
 			if err := c.connect(n, 64); err != nil {
 				return err
 			}
-			if crew == nil {
+			if to == nil {
 				var err error
-				if crew, err = c.addPublishers(1); err != nil {
-					return err
-				}
-				if err := c.calibrate(crew[0], 165, 0); err != nil {
+				if to, err = c.addCalibrated(165); err != nil {
 					return err
 				}
 				number = 1
 			}
-			s, next, err := p.deliver(c, crew[0], number)
+			s, next, err := p.deliver(c, to, number)
 			if err != nil {
 				return fmt.Errorf("%d subscribers: %w", n, err)
 			}
@@ -128,17 +125,14 @@ func (p *curvesPlan) delivery(b *bench, t target) (map[string][]point, error) {
 		if err := c.connect(p.sizeCrowd, 64); err != nil {
 			return err
 		}
-		crew, err := c.addPublishers(1)
+		to, err := c.addCalibrated(165)
 		if err != nil {
-			return err
-		}
-		if err := c.calibrate(crew[0], 165, 0); err != nil {
 			return err
 		}
 		number := 1
 		for _, size := range p.sizes {
 			c.shape.padding = bytes.Repeat([]byte{'x'}, size-numberDigits)
-			s, next, err := p.deliver(c, crew[0], number)
+			s, next, err := p.deliver(c, to, number)
 			if err != nil {
 				return fmt.Errorf("%d bytes: %w", size, err)
 			}

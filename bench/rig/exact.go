@@ -95,11 +95,8 @@ func (e *exactPlan) deliver(c *crowd, progress io.Writer) (exactResult, error) {
 		return exactResult{}, err
 	}
 	fmt.Fprintf(progress, "%d clients subscribed\n", c.subscribed)
-	crew, err := c.addPublishers(1)
+	p, err := c.addCalibrated(e.frameBytes)
 	if err != nil {
-		return exactResult{}, err
-	}
-	if err := c.calibrate(crew[0], e.frameBytes, 0); err != nil {
 		return exactResult{}, err
 	}
 	// From here on a lost client is a finding, not the end. The messages of the test have the numbers 1 to m.
@@ -107,7 +104,7 @@ func (e *exactPlan) deliver(c *crowd, progress io.Writer) (exactResult, error) {
 	l := newLedger(e.clients, e.messages, c.shape)
 	c.onMessage = func(s *subscriber, text []byte, number int) { l.arrival(int(s.number), number, text) }
 	began := c.now()
-	if err := e.publishAll(c, crew[0], began); err != nil {
+	if err := e.publishAll(c, p, began); err != nil {
 		return exactResult{}, err
 	}
 	want := e.clients * e.messages

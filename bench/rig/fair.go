@@ -198,11 +198,7 @@ func (s *scene) gather() (err error) {
 	if err := c.connect(p.clients, 64); err != nil {
 		return err
 	}
-	crew, err := c.addPublishers(1)
-	if err != nil {
-		return err
-	}
-	if err := c.calibrate(crew[0], 165, 0); err != nil {
+	if _, err := c.addCalibrated(165); err != nil {
 		return err
 	}
 	if s.load, err = newPaced(c, 4, p.rate, 1); err != nil {

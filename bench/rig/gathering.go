@@ -83,12 +83,8 @@ func (g *gathering) connect() error {
 	if err := g.c.connect(g.plan.clients, 64); err != nil {
 		return err
 	}
-	crew, err := g.c.addPublishers(1)
-	if err != nil {
-		return err
-	}
-	g.p = crew[0]
-	if err := g.c.calibrate(g.p, g.plan.frameBytes, 0); err != nil {
+	var err error
+	if g.p, err = g.c.addCalibrated(g.plan.frameBytes); err != nil {
 		return err
 	}
 	if !g.c.shape.seq {

@@ -27,6 +27,15 @@ func (c *crowd) calibrate(p *publisher, frameBytes, number int) error {
 	return nil
 }
 
+// addCalibrated adds a publishing connection and publishes message 0 by it, from which frames have the wanted size.
+func (c *crowd) addCalibrated(frameBytes int) (*publisher, error) {
+	crew, err := c.addPublishers(1)
+	if err != nil {
+		return nil, err
+	}
+	return crew[0], c.calibrate(crew[0], frameBytes, 0)
+}
+
 // broadcast publishes one message and waits until it is answered and every subscriber has it.
 func (c *crowd) broadcast(p *publisher, number int) error {
 	goal := c.received + c.subscribed
@@ -121,19 +130,15 @@ func (c *crowd) gather(b *bench, n int) (number int, p *publisher, err error) {
 	if err := c.rest(aftermath); err != nil {
 		return 0, nil, err
 	}
-	crew, err := c.addPublishers(1)
-	if err != nil {
-		return 0, nil, err
-	}
-	if err := c.calibrate(crew[0], b.plan.FrameBytes, 0); err != nil {
+	if p, err = c.addCalibrated(b.plan.FrameBytes); err != nil {
 		return 0, nil, err
 	}
 	for number = 1; number <= warmBroadcasts; number++ {
-		if err := c.broadcast(crew[0], number); err != nil {
+		if err := c.broadcast(p, number); err != nil {
 			return 0, nil, err
 		}
 	}
-	return number, crew[0], nil
+	return number, p, nil
 }
 
 // keepUnderWay keeps one message of every publisher under way until the server has used budget ns of CPU, then lets the

@@ -141,16 +141,13 @@ func (s *standstill) gather() (err error) {
 	if err := c.connect(1, 1); err != nil {
 		return err
 	}
-	crew, err := c.addPublishers(1)
+	first, err := c.addCalibrated(p.frameBytes)
 	if err != nil {
-		return err
-	}
-	if err := c.calibrate(crew[0], p.frameBytes, 0); err != nil {
 		return err
 	}
 	number := 1
 	for ; number <= p.warm; number++ {
-		if err := c.broadcast(crew[0], number); err != nil {
+		if err := c.broadcast(first, number); err != nil {
 			return err
 		}
 	}
