@@ -57,8 +57,9 @@ func ShortenSlices() error {
 const (
 	// fewCores: with more, a processor that sleeps with its thread is one of many.
 	fewCores = 4
-	// lendFor is how long a processor stays lent after it was last needed: each change
-	// stops the world for some ten microseconds, and waits for a collection under way.
+	// lendFor is how often what nobody needs is taken back, and so how long a processor
+	// stays lent at most after it was last needed: each change stops the world for some
+	// ten microseconds, and waits for a collection under way.
 	lendFor = 100 * time.Millisecond
 )
 
@@ -81,8 +82,7 @@ type Spare struct {
 	asleep  int         // guarded by mu: threads between Sleep and Awake
 	serving bool        // guarded by mu: whileServing are lent
 	lent    int         // guarded by mu: processors
-	back    *time.Timer // guarded by mu: takes back what nobody needs
-	pending bool        // guarded by mu: back runs
+	back    *time.Timer // guarded by mu: takes back what nobody needs; runs while some are lent
 }
 
 // NewSpare lends to a process on so many cores.
@@ -115,7 +115,6 @@ func (s *Spare) Awake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asleep--
-	s.look()
 }
 
 // Serve is called for each request of a plain HTTP conversation.
@@ -127,7 +126,6 @@ func (s *Spare) Serve() {
 	defer s.mu.Unlock()
 	s.serving = true
 	s.lend()
-	s.look()
 }
 
 // whileServing is lent while requests come: one for netpoll's thread, one for the
@@ -144,18 +142,15 @@ func (s *Spare) needed() int {
 
 // lend never takes back. mu is held.
 func (s *Spare) lend() {
-	if n := s.needed(); n > s.lent {
-		s.lent = n
-		runtime.GOMAXPROCS(s.base + n)
+	n := s.needed()
+	if n <= s.lent {
+		return
 	}
-}
-
-// look has takeBack called in lendFor. mu is held.
-func (s *Spare) look() {
-	if !s.pending {
-		s.pending = true
+	if s.lent == 0 {
 		s.back.Reset(lendFor)
 	}
+	s.lent = n
+	runtime.GOMAXPROCS(s.base + n)
 }
 
 func (s *Spare) takeBack() {
@@ -166,8 +161,7 @@ func (s *Spare) takeBack() {
 		s.lent = n
 		runtime.GOMAXPROCS(s.base + n)
 	}
-	s.pending = s.lent > 0
-	if s.pending {
+	if s.lent > 0 {
 		s.back.Reset(lendFor)
 	}
 }
