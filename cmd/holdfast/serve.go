@@ -237,22 +237,20 @@ func (s *service) makeDataDir(context.Context) error {
 }
 
 // sweep ends the windows of the log's sampler.
-func (s *service) sweep(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			s.sampler.Sweep()
-		}
-	}
-}
+func (s *service) sweep(ctx context.Context) { everySecond(ctx, s.sampler.Sweep) }
 
 // tidy gives memory back to the kernel after a busy time.
 func (s *service) tidy(ctx context.Context) {
 	look := tuning.NewTidy()
+	everySecond(ctx, func() {
+		if look.Look(s.now()) {
+			s.log.Debug("memory of a busy time given back")
+		}
+	})
+}
+
+// everySecond calls do until ctx ends.
+func everySecond(ctx context.Context, do func()) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -260,9 +258,7 @@ func (s *service) tidy(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if look.Look(s.now()) {
-				s.log.Debug("memory of a busy time given back")
-			}
+			do()
 		}
 	}
 }
