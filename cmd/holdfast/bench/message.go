@@ -47,6 +47,11 @@ func (l *loop) trackOf(i uint32, name []byte) *track {
 	if !ok {
 		return nil
 	}
+	return l.track(i, slot)
+}
+
+// track is the place of one subscription of connection i.
+func (l *loop) track(i uint32, slot int) *track {
 	return l.tracks.At(i*uint32(l.slots) + uint32(slot))
 }
 

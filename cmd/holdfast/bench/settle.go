@@ -1,15 +1,28 @@
 package bench
 
+import "iter"
+
+// tracked are the subscriptions of connection i that are on, with their channels.
+func (l *loop) tracked(i uint32) iter.Seq2[*track, int] {
+	return func(yield func(*track, int) bool) {
+		for slot := range l.slots {
+			t := l.track(i, slot)
+			if !t.on {
+				continue
+			}
+			channel, _ := l.plan.channel(l.share.from+int(i), slot)
+			if !yield(t, channel) {
+				return
+			}
+		}
+	}
+}
+
 // settle closes the books of a connection that ends before the run does: what it
 // has a gap of is lost, and of one that left, what it had waited for.
 func (l *loop) settle(i uint32) {
 	c := l.conns.At(i)
-	for slot := range l.slots {
-		t := l.tracks.At(i*uint32(l.slots) + uint32(slot))
-		if !t.on {
-			continue
-		}
-		channel, _ := l.plan.channel(l.share.from+int(i), slot)
+	for t, channel := range l.tracked(i) {
 		l.account(t, channel, max(t.last, c.mark))
 		*t = track{}
 	}
@@ -20,12 +33,7 @@ func (l *loop) settle(i uint32) {
 func (l *loop) settleAll(stopped bool) {
 	l.tally.Connected = int64(l.connected)
 	for i := range uint32(l.share.len()) {
-		for slot := range l.slots {
-			t := l.tracks.At(i*uint32(l.slots) + uint32(slot))
-			if !t.on {
-				continue
-			}
-			channel, _ := l.plan.channel(l.share.from+int(i), slot)
+		for t, channel := range l.tracked(i) {
 			upTo := t.last
 			if !stopped {
 				upTo = max(upTo, l.board.startedOn(channel))
@@ -51,12 +59,7 @@ func (l *loop) account(t *track, channel int, upTo uint32) {
 // drained says whether every subscription has all that was published.
 func (l *loop) drained() bool {
 	for i := range uint32(l.share.len()) {
-		for slot := range l.slots {
-			t := l.tracks.At(i*uint32(l.slots) + uint32(slot))
-			if !t.on {
-				continue
-			}
-			channel, _ := l.plan.channel(l.share.from+int(i), slot)
+		for t, channel := range l.tracked(i) {
 			upTo := l.board.startedOn(channel)
 			if missing := t.missing(upTo); missing > 0 && missing > l.board.failedOn(channel, t.floor, upTo) {
 				return false
