@@ -10,6 +10,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-edge/holdfast/frame"
 )
 
 // peerState is the life of a peer. It only moves down this list.
@@ -131,7 +133,7 @@ func (p *peer) input(b []byte, h *handshake, on func(op byte, payload []byte, si
 		if len(p.in) > 0 {
 			b, p.in = append(p.in, b...), nil
 		}
-		op, head, size, err := frameHead(b)
+		op, head, size, err := frameHead(b, maxFrame)
 		if err != nil {
 			return err
 		}
@@ -155,30 +157,6 @@ func (p *peer) input(b []byte, h *handshake, on func(op byte, payload []byte, si
 		b = b[head+size:]
 	}
 	return nil
-}
-
-// frameHead reads the head of a frame from a server; head is its length, 0 when it is not complete.
-func frameHead(p []byte) (op byte, head, size int, err error) {
-	if len(p) < 2 {
-		return 0, 0, 0, nil
-	}
-	if p[0]&0xF0 != 0x80 || p[1]&0x80 != 0 {
-		return 0, 0, 0, fmt.Errorf("%w: header % x", errFrame, p[:2])
-	}
-	head, size = 2, int(p[1])
-	switch {
-	case size == 126 && len(p) >= 4:
-		head, size = 4, int(binary.BigEndian.Uint16(p[2:]))
-	case size == 127 && len(p) >= 10:
-		announced := binary.BigEndian.Uint64(p[2:])
-		if announced > maxFrame {
-			return 0, 0, 0, fmt.Errorf("%w: %d bytes announced", errFrame, announced)
-		}
-		head, size = 10, int(announced)
-	case size >= 126:
-		return 0, 0, 0, nil
-	}
-	return p[0] & 0x0F, head, size, nil
 }
 
 // eventName is the name at the start of a server's message.
@@ -212,16 +190,7 @@ var longMask = [4]byte{0x5a, 0xa5, 0x3c, 0xc3}
 func clientEventHead(channel string, size int) (head []byte) {
 	text := fmt.Appendf(nil, `{"event":"client-bench","channel":"%s","data":"`, channel)
 	size += len(text) + len(eventEnd)
-	head = append(head, 0x80|opText)
-	switch {
-	case size < 126:
-		head = append(head, 0x80|byte(size))
-	case size < 1<<16:
-		head = binary.BigEndian.AppendUint16(append(head, 0x80|126), uint16(size))
-	default:
-		head = binary.BigEndian.AppendUint64(append(head, 0x80|127), uint64(size))
-	}
-	head = append(head, longMask[:]...)
+	head = frame.AppendClientHeader(head, frame.OpText, binary.LittleEndian.Uint32(longMask[:]), size)
 	return appendLongMasked(head, text, 0)
 }
 

@@ -91,7 +91,7 @@ func TestClientEventInTwoParts(t *testing.T) {
 		}
 		want := `{"event":"client-bench","channel":"private-a","data":"` + string(data) + `"}`
 		frame[1] &^= 0x80
-		if _, n, length, err := frameHead(frame); err != nil || n != head || length != len(want) || string(body) != want {
+		if _, n, length, err := frameHead(frame, maxFrame); err != nil || n != head || length != len(want) || string(body) != want {
 			t.Errorf("%d bytes: announced %d, %v; %.80s", size, length, err, body)
 		}
 		if string(data) != strings.Repeat("x", size) {

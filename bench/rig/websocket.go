@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+
+	"github.com/holdfast-edge/holdfast/frame"
 )
 
 // WebSocket opcodes (RFC 6455 5.2) that a client of this protocol meets.
@@ -63,54 +65,44 @@ func (h *handshake) answered(p []byte) (rest []byte, done bool, err error) {
 	return rest, true, nil
 }
 
-// appendMasked appends one final frame from a client: payload below 64 KiB, masked with a fresh key (RFC 6455 5.3).
+// appendMasked appends one final frame from a client, masked with a fresh key.
 func appendMasked(dst []byte, op byte, payload []byte) []byte {
-	dst = append(dst, 0x80|op)
-	if n := len(payload); n < 126 {
-		dst = append(dst, 0x80|byte(n))
-	} else {
-		dst = append(dst, 0x80|126)
-		dst = binary.BigEndian.AppendUint16(dst, uint16(n))
-	}
-	var mask [4]byte
-	binary.LittleEndian.PutUint32(mask[:], mathrand.Uint32())
-	dst = append(dst, mask[:]...)
-	for i, b := range payload {
-		dst = append(dst, b^mask[i&3])
-	}
-	return dst
+	return frame.AppendClientFrame(dst, frame.Opcode(op), mathrand.Uint32(), payload)
 }
 
 // nextFrame splits the first complete frame off p. n is its length in bytes, 0 when p does not hold all of it.
-// These clients offer no extension and holdfast never fragments: anything but a final, unmasked frame is an error.
 func nextFrame(p []byte) (op byte, payload []byte, n int, err error) {
+	op, head, size, err := frameHead(p, 1<<20)
+	if n = head + size; err != nil || head == 0 || len(p) < n {
+		return 0, nil, 0, err
+	}
+	return op, p[head:n], n, nil
+}
+
+// frameHead reads the head of a frame from a server; head is its length in bytes, 0 when it is not complete,
+// and size that of the payload, at most most. These clients offer no extension and holdfast never fragments: anything but
+// a final, unmasked frame is an error.
+func frameHead(p []byte, most uint64) (op byte, head, size int, err error) {
 	if len(p) < 2 {
-		return 0, nil, 0, nil
+		return 0, 0, 0, nil
 	}
 	if p[0]&0xF0 != 0x80 || p[1]&0x80 != 0 {
-		return 0, nil, 0, fmt.Errorf("%w: header % x", errFrame, p[:2])
+		return 0, 0, 0, fmt.Errorf("%w: header % x", errFrame, p[:2])
 	}
-	head, size := 2, uint64(p[1])
-	switch size {
-	case 126:
-		if len(p) < 4 {
-			return 0, nil, 0, nil
+	head, size = 2, int(p[1])
+	switch {
+	case size == 126 && len(p) >= 4:
+		head, size = 4, int(binary.BigEndian.Uint16(p[2:]))
+	case size == 127 && len(p) >= 10:
+		announced := binary.BigEndian.Uint64(p[2:])
+		if announced > most {
+			return 0, 0, 0, fmt.Errorf("%w: %d bytes announced", errFrame, announced)
 		}
-		head, size = 4, uint64(binary.BigEndian.Uint16(p[2:]))
-	case 127:
-		if len(p) < 10 {
-			return 0, nil, 0, nil
-		}
-		head, size = 10, binary.BigEndian.Uint64(p[2:])
+		head, size = 10, int(announced)
+	case size >= 126:
+		return 0, 0, 0, nil
 	}
-	if size > 1<<20 {
-		return 0, nil, 0, fmt.Errorf("%w: %d bytes announced", errFrame, size)
-	}
-	n = head + int(size)
-	if len(p) < n {
-		return 0, nil, 0, nil
-	}
-	return p[0] & 0x0F, p[head:n], n, nil
+	return p[0] & 0x0F, head, size, nil
 }
 
 // closeText describes the payload of a close frame.

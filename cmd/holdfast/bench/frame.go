@@ -3,6 +3,8 @@ package bench
 import (
 	"encoding/binary"
 	"math/rand/v2"
+
+	"github.com/holdfast-edge/holdfast/frame"
 )
 
 // WebSocket opcodes (RFC 6455 5.2).
@@ -78,20 +80,5 @@ func checkHeader(b0, b1 byte) error {
 
 // appendMasked appends one final frame of a client, masked with a fresh key.
 func appendMasked(dst []byte, op byte, payload []byte) []byte {
-	dst = append(dst, 0x80|op)
-	switch n := len(payload); {
-	case n < 126:
-		dst = append(dst, 0x80|byte(n))
-	case n < 1<<16:
-		dst = binary.BigEndian.AppendUint16(append(dst, 0x80|126), uint16(n))
-	default:
-		dst = binary.BigEndian.AppendUint64(append(dst, 0x80|127), uint64(n))
-	}
-	var mask [4]byte
-	binary.LittleEndian.PutUint32(mask[:], rand.Uint32())
-	dst = append(dst, mask[:]...)
-	for i, b := range payload {
-		dst = append(dst, b^mask[i&3])
-	}
-	return dst
+	return frame.AppendClientFrame(dst, frame.Opcode(op), rand.Uint32(), payload)
 }
