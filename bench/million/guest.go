@@ -111,7 +111,7 @@ func (m *measurement) measure(end *ending) error {
 	if err := m.ready(); err != nil {
 		return err
 	}
-	time.Sleep(m.settle / 4)
+	time.Sleep(m.settle / 4) // what the start of the server left is collected: it is not the connections'
 	if err := m.sample(labelBefore); err != nil {
 		return err
 	}

@@ -171,7 +171,7 @@ func (l *leader) allDone(at int) bool {
 func (l *leader) until(over func() bool) {
 	for !over() && !l.crew.board.stopped() {
 		l.progress.show(time.Now(), l.crew.board.sum())
-		time.Sleep(lookEvery)
+		time.Sleep(lookEvery) // between two looks at what the loops count
 	}
 }
 
