@@ -190,12 +190,17 @@ func wait(t *testing.T, what string, over func() bool) {
 	}
 }
 
-// A further process that cannot do its share makes the run fail with what it said.
+// A further process that cannot do its share makes the run fail with what it said,
+// also when it ends before its job is written: a job of 20,000 source addresses is
+// larger than a pipe.
 func TestFurtherProcessFails(t *testing.T) {
-	p := bench.Default(bench.Connect)
-	p.URL, p.Connections, p.Processes = "ws://"+edge(t).Addr, 10, 2
-	r, err := bench.Run(t.Context(), p, bench.Host{Program: []string{"/bin/sh", "-c", "echo no room here >&2; exit 3"}})
-	if !errors.Is(err, bench.ErrChild) || !strings.Contains(err.Error(), "no room here") || r == nil || r.ExitCode != 1 {
-		t.Errorf("%v", err)
+	e := edge(t)
+	for _, sources := range []string{"auto", "20000"} {
+		p := bench.Default(bench.Connect)
+		p.URL, p.Connections, p.Processes, p.SourceAddresses = "ws://"+e.Addr, 10, 2, sources
+		r, err := bench.Run(t.Context(), p, bench.Host{Program: []string{"/bin/sh", "-c", "echo no room here >&2; exit 3"}})
+		if !errors.Is(err, bench.ErrChild) || !strings.Contains(err.Error(), "no room here") || r == nil || r.ExitCode != 1 {
+			t.Errorf("%s sources: %v", sources, err)
+		}
 	}
 }
