@@ -229,42 +229,48 @@ func TestEachOperationFailsOnce(t *testing.T) {
 	for _, errno := range []error{syscall.EIO, syscall.ENOSPC} {
 		calls, tried := 1, 0 // known after the first session, in which none fails
 		for n := 0; n <= calls; n += sized(5, 1) {
-			b, disk := newFaulty(t, func(c *Config) {
-				c.JournalBytes = 64 << 10
-				c.Shards = 1
+			// A test each, so that its directories are gone before the next.
+			t.Run(fmt.Sprintf("%v at call %d", errno, n), func(t *testing.T) {
+				calls = max(calls, playFailingOnce(t, n, errno))
+				tried++
 			})
-			b.cfg.Logger = nil
-			seen := 0
-			var failed journaltest.Call
-			m := newModel(t)
-			disk.Fail(func(c journaltest.Call) *journaltest.Fault {
-				if seen++; seen != n {
-					return nil
-				}
-				failed = c
-				return &journaltest.Fault{Err: errno, Short: c.Size / 3}
-			})
-			for i := range 30 {
-				key := fmt.Sprintf("ch-%d", i%3)
-				m.publish(b, Append{Key: key, Rule: standard, Durable: i%4 == 0}, fmt.Sprintf("e%d", i))
-				if i == 15 {
-					b.checkpoint2()
-				}
-			}
-			b.clock.advance(2 * time.Second)
-			m.publish(b, Append{Key: "ch-0", Rule: standard}, "last")
-			calls = max(calls, seen)
-			tried++
-			disk.Fail(nil)
-			what := fmt.Sprintf("%v at call %d (%+v)", errno, n, failed)
-			m.check(b, what)
-			b.crashHealthy("boot-1")
-			m.check(b, what+", killed")
-			b.log.Close()
-			b.log = nil
 		}
 		t.Logf("%v: %d of %d calls failed", errno, tried, calls)
 	}
+}
+
+// playFailingOnce plays a session in which the nth file operation fails, and judges
+// what it leaves. It returns the number of operations.
+func playFailingOnce(t *testing.T, n int, errno error) (calls int) {
+	b, disk := newFaulty(t, func(c *Config) {
+		c.JournalBytes = 64 << 10
+		c.Shards = 1
+	})
+	b.cfg.Logger = nil
+	var failed journaltest.Call
+	m := newModel(t)
+	disk.Fail(func(c journaltest.Call) *journaltest.Fault {
+		if calls++; calls != n {
+			return nil
+		}
+		failed = c
+		return &journaltest.Fault{Err: errno, Short: c.Size / 3}
+	})
+	for i := range 30 {
+		key := fmt.Sprintf("ch-%d", i%3)
+		m.publish(b, Append{Key: key, Rule: standard, Durable: i%4 == 0}, fmt.Sprintf("e%d", i))
+		if i == 15 {
+			b.checkpoint2()
+		}
+	}
+	b.clock.advance(2 * time.Second)
+	m.publish(b, Append{Key: "ch-0", Rule: standard}, "last")
+	disk.Fail(nil)
+	what := fmt.Sprintf("%+v failed", failed)
+	m.check(b, what)
+	b.crashHealthy("boot-1")
+	m.check(b, what+", killed")
+	return calls
 }
 
 // checkpoint2 asks for a checkpoint that may fail.

@@ -132,6 +132,7 @@ func (b *bench) snapshot() string {
 			}
 			return dir
 		}
+		os.RemoveAll(dir)
 	}
 }
 
