@@ -82,6 +82,7 @@ func TestFloorSendsFramesOfHoldfastsLength(t *testing.T) {
 // The rows that only holdfast has give figures that can be true.
 func TestOwnExperiments(t *testing.T) {
 	b, holdfast := startHoldfast(t)
+	b.plan.Rows = rowNames()
 	within := map[string][2]float64{"history": {0.1, 10}, "idle": {-50_000, 50_000}, "durable": {1, 1e6}, "plain": {1, 1e6}}
 	for _, e := range experiments {
 		if e.only == nil || !e.only(holdfast) || within[e.rows[0]][1] == 0 {

@@ -12,7 +12,7 @@ import (
 )
 
 // profileRows are the rows whose load can be profiled: it goes on for as long as the profile lasts.
-var profileRows = []string{"handshake", "fanout1", "fanout32", "latency"}
+var profileRows = []string{"handshake", "fanout1", "fanout32", "latency", "plain"}
 
 // runProfile puts the load of one row on holdfast and stores a CPU profile taken meanwhile by its admin listener.
 func runProfile(ctx context.Context, args []string, out, progress io.Writer) (bool, error) {
@@ -47,6 +47,7 @@ func runProfile(ctx context.Context, args []string, out, progress io.Writer) (bo
 	// Long enough that the load covers the profile, which begins when the server has been up for a few seconds.
 	p.ServerCPU = *length + 6*time.Second
 	p.Waves = int((*length+6*time.Second)/time.Second) * 2
+	p.Rows, p.PublishFor = []string{*name}, *length+6*time.Second
 	p.Broadcasts = p.PerSecond * int((*length+6*time.Second)/time.Second)
 	b := &bench{ctx: ctx, plan: p, cpus: cpus}
 	done := make(chan error, 1)
