@@ -82,6 +82,7 @@ func newService(p *process, in config.Input, cfg *config.Config) *service {
 		}),
 	}
 	s.registry.MustRegister(s.reloaded, admin.ReadBuildInfo(version).Collector())
+	s.registry.MustRegister(processCollectors(s.now())...)
 	return s
 }
 

@@ -34,7 +34,7 @@ func TestMetricsAreTheDocumentedOnes(t *testing.T) {
 
 	var served []string
 	for line := range strings.Lines(edge.Metrics()) {
-		if name, ok := strings.CutPrefix(line, "# TYPE holdfast_"); ok {
+		if name, ok := strings.CutPrefix(line, "# TYPE "); ok {
 			served = append(served, strings.Fields(name)[0])
 		}
 	}
@@ -42,29 +42,41 @@ func TestMetricsAreTheDocumentedOnes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, ok := strings.Cut(string(doc), "| metric `holdfast_…` |")
+	documented := documentedMetrics(t, string(doc), "| metric `holdfast_…` |", "holdfast_")
+	documented = append(documented, documentedMetrics(t, string(doc), "| metric of the runtime and the process |", "")...)
+	for _, name := range served {
+		if !slices.Contains(documented, name) {
+			t.Errorf("%s is served and not documented", name)
+		}
+	}
+	for _, name := range documented {
+		if !slices.Contains(served, name) {
+			t.Errorf("%s is documented and not served", name)
+		}
+	}
+}
+
+// documentedMetrics are the names in the first column of the table with this head,
+// each with the prefix that the head says they all have. None may be there twice.
+func documentedMetrics(t *testing.T, doc, head, prefix string) (names []string) {
+	t.Helper()
+	_, table, ok := strings.Cut(doc, head)
 	if !ok {
-		t.Fatal("docs/operations.md has no table of metrics")
+		t.Fatalf("docs/operations.md has no table %s", head)
 	}
 	table, _, _ = strings.Cut(table, "\n\n")
-	var documented []string
 	for line := range strings.Lines(table) {
 		cells := strings.Split(line, "|")
 		if len(cells) < 4 {
 			continue
 		}
 		for _, m := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(cells[1], -1) {
-			documented = append(documented, m[1])
+			name := prefix + m[1]
+			if slices.Contains(names, name) {
+				t.Errorf("%s is documented twice", name)
+			}
+			names = append(names, name)
 		}
 	}
-	for _, name := range served {
-		if !slices.Contains(documented, name) {
-			t.Errorf("holdfast_%s is served and not documented", name)
-		}
-	}
-	for _, name := range documented {
-		if !slices.Contains(served, name) {
-			t.Errorf("holdfast_%s is documented and not served", name)
-		}
-	}
+	return names
 }
