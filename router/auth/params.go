@@ -165,20 +165,29 @@ func (p *params) appendSigned(dst []byte) []byte {
 	return dst
 }
 
-// appendDecoded appends s with its escapes resolved.
+// appendDecoded appends s with its escapes resolved. What lies between two of them,
+// mostly the whole of s, is copied at once.
 func appendDecoded(dst []byte, s string, plusIsSpace bool) []byte {
-	for i := 0; i < len(s); i++ {
-		c := s[i]
+	special := "%"
+	if plusIsSpace && strings.IndexByte(s, '+') >= 0 {
+		special = "%+"
+	}
+	for {
+		i := strings.IndexAny(s, special)
+		if i < 0 {
+			return append(dst, s...)
+		}
+		dst = append(dst, s[:i]...)
+		c, width := s[i], 1
 		switch {
-		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
-			c = fromHex(s[i+1])<<4 | fromHex(s[i+2])
-			i += 2
-		case c == '+' && plusIsSpace:
+		case c == '+':
 			c = ' '
+		case i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
+			c, width = fromHex(s[i+1])<<4|fromHex(s[i+2]), 3
 		}
 		dst = append(dst, c)
+		s = s[i+width:]
 	}
-	return dst
 }
 
 func isHex(c byte) bool { return c-'0' <= 9 || c|0x20 >= 'a' && c|0x20 <= 'f' }
