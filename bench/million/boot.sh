@@ -9,7 +9,10 @@
 #   CPUS=2       of the guest: one for the server, one for the client
 #   MEMORY=      MiB of the guest, taken from the host as they are touched;
 #                default: 1,024 and 14 for every thousand connections
-#   LIMIT=3600   seconds, then the guest is killed
+#   HEARTBEAT=   seconds between a client's pings; default: 120, holdfast's own, or 600
+#                for more than 100,000 connections on an emulated processor, where
+#                a ping takes up to half a millisecond of one on each side
+#   LIMIT=5400   seconds, then the guest is killed
 # Exit code: 0 the guest powered off by itself, 124 LIMIT was reached, else qemu's.
 set -euo pipefail
 if [ $# -ne 4 ]; then
@@ -19,6 +22,10 @@ fi
 here=$(cd "$(dirname "$0")" && pwd)
 connections=$1 dir=$2 holdfast=$3 million=$4
 memory=${MEMORY:-$((1024 + connections * 14 / 1000))}
+heartbeat=120
+if [ "${ACCEL:=tcg}" = tcg ] && [ "$connections" -gt 100000 ]; then
+	heartbeat=600
+fi
 
 available=$(($(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024))
 if [ "$memory" -gt "$available" ]; then
@@ -39,16 +46,16 @@ chmod 0755 "$work/root/init"
 # Of the guest's CPU those features are left out that cost the emulation most. What
 # is left out of the kernel costs time and no memory a connection: nothing that a
 # server's kernel keeps for a socket is switched off.
-case ${ACCEL:=tcg} in
+case $ACCEL in
 	kvm) accel=(-accel kvm -cpu host) ;;
 	*) accel=(-accel "tcg,thread=multi,tb-size=512" -cpu "max,-smap,-smep,-la57,-umip,-pku") ;;
 esac
 # The hash table of sockets would be sized for the guest's memory, not for twice as
 # many sockets as a server with that much has.
 append="console=ttyS0 quiet panic=-1 reboot=t mitigations=off nopti nokaslr audit=0 nowatchdog random.trust_cpu=on tsc=reliable"
-append+=" thash_entries=2097152 million.connections=$connections million.accel=$ACCEL"
+append+=" thash_entries=2097152 million.connections=$connections million.heartbeat=${HEARTBEAT:-$heartbeat} million.accel=$ACCEL"
 
-timeout -k 5 "${LIMIT:-3600}" qemu-system-x86_64 "${accel[@]}" -smp "${CPUS:-2}" -m "$memory" \
+timeout -k 5 "${LIMIT:-5400}" qemu-system-x86_64 "${accel[@]}" -smp "${CPUS:-2}" -m "$memory" \
 	-nographic -nodefaults -nic none -serial stdio -monitor none -no-reboot \
 	-kernel "$dir/vmlinuz" -initrd "$work/initrd" -append "$append" </dev/null |
 	stdbuf -oL tr -d '\r' | tee "$dir/console.log"

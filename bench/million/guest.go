@@ -44,16 +44,18 @@ var errGuest = errors.New("the measurement did not come to its end")
 
 // order is what to measure.
 type order struct {
-	Connections           int
-	holdfast              string
-	settle, period, limit time.Duration
+	Connections              int
+	holdfast                 string
+	settle, heartbeat, limit time.Duration
 }
 
 func defaultOrder() order {
-	// The period is server.activity_timeout and ping_grace: by then the wheel has looked
-	// at every connection, and every client has pinged once.
-	return order{Connections: 1_000_000, holdfast: "/bin/holdfast", settle: 20 * time.Second, period: 135 * time.Second, limit: 50 * time.Minute}
+	return order{Connections: 1_000_000, holdfast: "/bin/holdfast", settle: 20 * time.Second, heartbeat: 120 * time.Second, limit: 80 * time.Minute}
 }
+
+// period is how long the idle crowd is watched, the activity timeout and ping_grace: by
+// then the wheel has looked at every connection, and every client has pinged once.
+func (o *order) period() time.Duration { return o.heartbeat + 15*time.Second }
 
 // serverFlags: holdfast's defaults, but for what protects it from a single host that
 // connects as fast as it can. The demo credentials need --dev, since it listens on
@@ -61,7 +63,8 @@ func defaultOrder() order {
 // packets of a handshake.
 func (o *order) serverFlags() []string {
 	return []string{"serve", "--dev", "--listen", "0.0.0.0:8080", "--data-dir", dataDir, "--set", "admission.accept_rate=1000000",
-		"--set", "admission.half_open_per_ip=0", "--set", "limits.handshake_timeout=60s"}
+		"--set", "admission.half_open_per_ip=0", "--set", "limits.handshake_timeout=60s",
+		"--set", fmt.Sprintf("server.activity_timeout=%.0fs", o.heartbeat.Seconds())}
 }
 
 func (o *order) clientFlags() []string {
@@ -70,7 +73,7 @@ func (o *order) clientFlags() []string {
 		"--status-file", statusFile, "--json", loadFile}
 }
 
-func (o *order) hold() time.Duration { return o.settle + o.period + holdSlack }
+func (o *order) hold() time.Duration { return o.settle + o.period() + holdSlack }
 
 // measurement is one under way.
 type measurement struct {
@@ -226,7 +229,7 @@ func (m *measurement) follow() (int, error) {
 			full = now
 		case opened.IsZero() && now.Sub(full) >= m.settle:
 			opened, err = now, m.sample(labelOpened)
-		case !opened.IsZero() && !idle && now.Sub(opened) >= m.period:
+		case !opened.IsZero() && !idle && now.Sub(opened) >= m.period():
 			idle, err = true, m.sample(labelIdle)
 		}
 		// Once the broadcast may have begun every look counts: its peak is short.

@@ -22,5 +22,5 @@ ip link set lo up
 ulimit -n $((connections + 10000))
 
 cd /tmp || exit
-million guest -n "$connections"
+million guest -n "$connections" -heartbeat "$(sed 's/.*million\.heartbeat=\([0-9]*\).*/\1/' /proc/cmdline)s"
 reboot -f

@@ -38,7 +38,7 @@ func guestCommand(args []string) error {
 	fs.IntVar(&o.Connections, "n", o.Connections, "connections")
 	fs.StringVar(&o.holdfast, "holdfast", o.holdfast, "the program")
 	fs.DurationVar(&o.settle, "settle", o.settle, "quiet after the last connection, before memory is read")
-	fs.DurationVar(&o.period, "period", o.period, "one heartbeat: the server's activity timeout and its grace")
+	fs.DurationVar(&o.heartbeat, "heartbeat", o.heartbeat, "the server's activity timeout")
 	fs.DurationVar(&o.limit, "limit", o.limit, "the longest for the load")
 	_ = fs.Parse(args) // ExitOnError
 	if o.Connections < 1 {
