@@ -57,10 +57,11 @@ func ShortenSlices() error {
 const (
 	// fewCores: with more, a processor that sleeps with its thread is one of many.
 	fewCores = 4
-	// lendFor is how often what nobody needs is taken back, and so how long a processor
-	// stays lent at most after it was last needed: each change stops the world for some
-	// ten microseconds, and waits for a collection under way.
-	lendFor = 100 * time.Millisecond
+	// lendFor is how often is looked for what was not needed since the last look, and so
+	// how long a processor stays lent after it was last needed, at most twice that. Each
+	// change stops the world, and waits for a collection under way: syncs that follow
+	// each other, or some publishes a second, must not make changes of their own.
+	lendFor = time.Second
 )
 
 // Spare lends Go's scheduler a processor for each thread that sleeps in the kernel:
@@ -82,6 +83,7 @@ type Spare struct {
 	asleep  int         // guarded by mu: threads between Sleep and Awake
 	serving bool        // guarded by mu: whileServing are lent
 	lent    int         // guarded by mu: processors
+	most    int         // guarded by mu: were needed at once since takeBack last looked
 	back    *time.Timer // guarded by mu: takes back what nobody needs; runs while some are lent
 }
 
@@ -143,6 +145,7 @@ func (s *Spare) needed() int {
 // lend never takes back. mu is held.
 func (s *Spare) lend() {
 	n := s.needed()
+	s.most = max(s.most, n)
 	if n <= s.lent {
 		return
 	}
@@ -157,10 +160,14 @@ func (s *Spare) takeBack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.serving = s.served.Swap(false)
-	if n := s.needed(); n < s.lent {
-		s.lent = n
-		runtime.GOMAXPROCS(s.base + n)
+	if s.serving {
+		s.most = max(s.most, s.asleep+whileServing)
 	}
+	if s.most < s.lent {
+		s.lent = s.most
+		runtime.GOMAXPROCS(s.base + s.lent)
+	}
+	s.most = s.needed()
 	if s.lent > 0 {
 		s.back.Reset(lendFor)
 	}

@@ -3,44 +3,77 @@ package tuning
 import (
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// lent waits until the scheduler has so many processors more than cores.
-func lent(t *testing.T, cores, want int, when string) {
+// lend plays a script on two cores, with a clock of its own. lent checks how many
+// processors more the scheduler has; look lets takeBack look once.
+func lend(t *testing.T, script func(s *Spare, lent func(want int, when string), look func())) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for runtime.GOMAXPROCS(0) != cores+want {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %d processors are lent, want %d", when, runtime.GOMAXPROCS(0)-cores, want)
-		}
-		time.Sleep(time.Millisecond) // between two looks
-	}
+	before := runtime.GOMAXPROCS(2)
+	defer runtime.GOMAXPROCS(before)
+	synctest.Test(t, func(t *testing.T) {
+		script(NewSpare(2), func(want int, when string) {
+			t.Helper()
+			if now := runtime.GOMAXPROCS(0) - 2; now != want {
+				t.Errorf("%s: %d processors are lent, want %d", when, now, want)
+			}
+		}, func() {
+			time.Sleep(lendFor)
+			synctest.Wait()
+		})
+	})
 }
 
 func TestSpareLendsWhileThreadsSleep(t *testing.T) {
-	before := runtime.GOMAXPROCS(2)
-	defer runtime.GOMAXPROCS(before)
-	s := NewSpare(2)
+	lend(t, func(s *Spare, lent func(int, string), look func()) {
+		s.Sleep()
+		lent(1, "a thread sleeps")
+		s.Sleep()
+		lent(2, "another one, too")
+		s.Awake()
+		lent(2, "one woke: it may soon sleep again")
+		look()
+		look()
+		lent(1, "it did not")
+		s.Awake()
+		look()
+		look()
+		lent(0, "both woke")
 
-	s.Sleep()
-	lent(t, 2, 1, "a thread sleeps")
-	s.Sleep()
-	lent(t, 2, 2, "another one, too")
-	s.Awake()
-	lent(t, 2, 1, "one woke")
-	s.Awake()
-	lent(t, 2, 0, "both woke")
+		t.Log("netpoll and the sequencer have theirs for as long as requests come")
+		s.Serve()
+		lent(whileServing, "a request")
+		s.Sleep()
+		lent(whileServing+1, "and its journal's sync")
+		s.Awake()
+		look()
+		s.Serve()
+		look()
+		lent(whileServing, "a request since")
+		look()
+		look()
+		lent(0, "no more requests")
+	})
+}
 
-	t.Log("netpoll and the sequencer have theirs for as long as requests come")
-	s.Serve()
-	lent(t, 2, whileServing, "a request")
-	s.Sleep()
-	lent(t, 2, whileServing+1, "and its journal's sync")
-	s.Awake()
-	lent(t, 2, 0, "no more requests")
+// Each change of the number of processors stops the world.
+func TestSpareChangesNothingUnderSteadyLoad(t *testing.T) {
+	lend(t, func(s *Spare, lent func(int, string), look func()) {
+		for range 10 {
+			for range 3 {
+				s.Serve()
+				s.Sleep()
+				lent(whileServing+1, "a sync")
+				s.Awake()
+			}
+			look()
+			lent(whileServing+1, "between two syncs")
+		}
+	})
 }
 
 func TestSpareLeavesManyCoresAlone(t *testing.T) {

@@ -55,17 +55,27 @@ func TestQuantile(t *testing.T) {
 }
 
 func TestPausesVerdicts(t *testing.T) {
-	run := func(stops ...float64) (r pausesRun) {
+	others := func(all, short float64) metrics { return metrics{otherStops + "_count": all, shortStop: short} }
+	beside := func(short float64, stops ...float64) (r pausesRun) {
 		var all []collection
 		for _, s := range stops {
 			all = append(all, collection{stops: [2]float64{s, 0.001}})
 		}
-		r.judge(all)
+		if err := r.judge(all, others(13, 3+short), others(3, 3)); err != nil {
+			t.Error(err)
+		}
 		return r
 	}
+	run := func(stops ...float64) pausesRun { return beside(10, stops...) }
 	good, bad := run(0.1, 0.2, 0.99), run(0.1, 1.0, 0.1)
 	if !good.Holds || bad.Holds || run(0.1, 0.1).Holds || good.Longest != 0.99 || good.Collections != 3 || good.Stops != 6 {
 		t.Errorf("good %+v, bad %+v", good, bad)
+	}
+	if r := beside(9, 0.1, 0.2, 0.99); r.Holds || r.OtherStops != 10 || r.OtherLong != 1 {
+		t.Errorf("a long stop for another reason: %+v", r)
+	}
+	if err := new(pausesRun).judge(nil, metrics{}, metrics{}); err == nil {
+		t.Error("no word of a server without the metric")
 	}
 	ten := func(bads int) *pausesResult {
 		r := &pausesResult{}

@@ -40,6 +40,8 @@ type pausesRun struct {
 	Longest     float64   `json:"longest_ms"`
 	Stopped     []float64 `json:"stops_ms"` // all, in order of time
 	Starting    float64   `json:"longest_while_connecting_ms"`
+	OtherStops  float64   `json:"stops_of_no_collection"`
+	OtherLong   float64   `json:"stops_of_no_collection_above_0.92_ms"`
 	Steal       float64   `json:"steal_percent"`
 	Others      float64   `json:"others_percent"`
 	CPU         float64   `json:"server_cpu_share"`
@@ -99,8 +101,8 @@ func (p *pausesPlan) measure(b *bench, t target, progress io.Writer) (any, []ver
 			return nil, nil, fmt.Errorf("run %d: %w", run, err)
 		}
 		r.Runs = append(r.Runs, one)
-		fmt.Fprintf(progress, "run %2d of %d: %d collections, longest stop %.3f ms, p99 %.3f ms; server %.0f %% of its CPU; steal %.1f %%, others %.1f %%\n",
-			run, p.runs, one.Collections, one.Longest, one.P99, 100*one.CPU, one.Steal, one.Others)
+		fmt.Fprintf(progress, "run %2d of %d: %d collections, longest stop %.3f ms, p99 %.3f ms; %.0f other stops, %.0f of them above 0.92 ms; server %.0f %% of its CPU; steal %.1f %%, others %.1f %%\n",
+			run, p.runs, one.Collections, one.Longest, one.P99, one.OtherStops, one.OtherLong, 100*one.CPU, one.Steal, one.Others)
 	}
 	return r, r.judge(), nil
 }
@@ -134,6 +136,10 @@ func (p *pausesPlan) one(b *bench, t target) (r pausesRun, err error) {
 			return err
 		}
 		_, r.Starting = longest(before)
+		scraped, err := c.srv.scrape(b.ctx)
+		if err != nil {
+			return err
+		}
 		times, began := readMachineTimes(), c.now()
 		cpu, _, err := c.srv.used(m.play)
 		if err != nil {
@@ -144,7 +150,13 @@ func (p *pausesPlan) one(b *bench, t target) (r pausesRun, err error) {
 		if err != nil {
 			return err
 		}
-		r.judge(all[len(before):])
+		now, err := c.srv.scrape(b.ctx)
+		if err != nil {
+			return err
+		}
+		if err := r.judge(all[len(before):], now, scraped); err != nil {
+			return err
+		}
 		r.CPU, r.Steal, r.Others = float64(cpu)/float64(c.now()-began), noise.Steal, noise.Others
 		r.Large, r.Small, r.Received = len(m.large.called), len(m.small.called), c.received+m.received
 		r.CameAndWent, r.Relayed = m.traffic.opened, m.noise.relayed
@@ -153,13 +165,30 @@ func (p *pausesPlan) one(b *bench, t target) (r pausesRun, err error) {
 	return r, err
 }
 
-// judge takes in the collections of the load.
-func (r *pausesRun) judge(all []collection) {
+// otherStops is a histogram of the stops that gctrace does not know, such as those of a change of GOMAXPROCS. The
+// highest of its buckets below the bar ends at shortStop.
+const (
+	otherStops = "go_sched_pauses_total_other_seconds"
+	shortStop  = otherStops + `_bucket{le="0.0009175039999999999"}`
+)
+
+// judge takes in the collections of the load, and the metrics after and before it.
+func (r *pausesRun) judge(all []collection, now, before metrics) error {
+	stops, err := now.since(before, otherStops+"_count")
+	if err != nil {
+		return err
+	}
+	short, err := now.since(before, shortStop)
+	if err != nil {
+		return err
+	}
+	r.OtherStops, r.OtherLong = stops, stops-short
 	r.Collections = len(all)
 	r.Stopped, r.Longest = longest(all)
 	r.Stops = len(r.Stopped)
 	r.P50, r.P99 = quantile(r.Stopped, 0.50), quantile(r.Stopped, 0.99)
-	r.Holds = r.Collections >= pauseFewest && r.Longest < pauseBar
+	r.Holds = r.Collections >= pauseFewest && r.Longest < pauseBar && r.OtherLong == 0
+	return nil
 }
 
 // longest are all stops of some collections, in order, and the longest of them. Unit: ms.
