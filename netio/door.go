@@ -50,6 +50,9 @@ type doorConfig struct {
 	// Limits returns the limits in force; any goroutine. It is asked for each head
 	// anew, so that a conversation that is open follows a change.
 	Limits func() doorLimits
+	// Streams claims requests that Upgrade takes over like a WebSocket's; it borrows
+	// the head. nil = none.
+	Streams func(*frame.Head) bool
 	// Upgrade takes over a socket whose later request asks for a WebSocket. netpoll
 	// has let go of it, nothing was written, and the client sent nothing behind
 	// head. Both belong to the callee, which may be on any goroutine.
@@ -65,8 +68,6 @@ type doorLimits struct {
 	// Body is the longest request body, in bytes. A longer one is not read: Serve
 	// gets the head alone, to refuse it, and the conversation ends.
 	Body int64
-	// Streams claims requests that Upgrade takes over like a WebSocket's. nil = none.
-	Streams func(*frame.Head) bool
 }
 
 // request is the size of the largest request. Unit: bytes.
@@ -170,13 +171,15 @@ func (d *door) enter(fd int, local, remote net.Addr) error {
 // conversations is how many sockets the door owns, whatever they do. Any goroutine.
 func (d *door) conversations() int { return int(d.count.Load()) }
 
-// tick closes the conversations whose client let a deadline pass. Once a second.
+// tick closes the conversations whose client let a deadline pass, and lets workers go
+// that have nothing to do. Once a second.
 func (d *door) tick(now int64) {
 	d.mu.Lock()
 	expired := d.waits.expire(now)
 	d.endLocked(expired)
 	d.mu.Unlock()
 	closeEach(expired)
+	d.pool.trim()
 }
 
 // shutdown takes no new sockets, closes the conversations that are between two

@@ -14,6 +14,8 @@ import (
 
 	"github.com/cloudwego/netpoll"
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-edge/holdfast/frame"
 )
 
 // doorPhase says what a conversation waits for, and so how long. While its task
@@ -49,18 +51,22 @@ type doorConn struct {
 	local, remote net.Addr
 
 	// Owned by the task.
-	in       []byte      // what was read and not served yet; from doorBuffers, nil when idle
-	head     doorHead    // of the request that in begins with
-	unread   []byte      // of the request that Serve reads
-	asked    bool        // Serve wants another request
-	served   bool        // a request was served
-	fresh    bool        // a request was served since the last wait
-	parked   bool        // under a deadline, or was when the task began
-	ending   bool        // no further request is served
-	linger   bool        // our FIN is out, input is discarded
-	blocked  int64       // monotonic ns since when the answer has waited for the client; 0 = does not
-	writeErr error       // of the first write that failed
-	result   *doorResult // of this task
+	in       []byte    // what was read and not served yet; room's, nil when idle
+	room     *doorRoom // from doorRooms; nil when idle
+	head     doorHead  // of the request that in begins with
+	unread   []byte    // of the request that Serve reads
+	asked    bool      // Serve wants another request
+	served   bool      // a request was served
+	fresh    bool      // a request was served since the last wait
+	parked   bool      // under a deadline, or was when the task began
+	ending   bool      // no further request is served
+	linger   bool      // our FIN is out, input is discarded
+	blocked  int64     // monotonic ns since when the answer has waited for the client; 0 = does not
+	writeErr error     // of the first write that failed
+	// goesOn is where this task leaves for the end of its goroutine, when the next task
+	// of the conversation may have begun already, that the socket is to be handed over.
+	goesOn **doorHanding
+	hands  *doorHanding // what it left there
 
 	// Atomic; any goroutine.
 	released atomic.Bool // netpoll's close callbacks run or have run
@@ -82,20 +88,25 @@ type doorTransport interface {
 	Detach() error
 }
 
-// doorResult is what one task leaves for the end of its goroutine, when the next
-// task of the same conversation may have begun already.
-type doorResult struct {
-	upgrade []byte // the head of an upgrade request: the socket is to be handed over
+// doorHanding is a socket that is to be handed over.
+type doorHanding struct {
+	upgrade []byte // the head of an upgrade request
 	early   bool   // the client sent bytes behind it
 }
 
 // doorKey finds the conversation in netpoll's context.
 type doorKey struct{}
 
-// doorBuffers holds buffers for requests under way; large ones are not kept.
-var doorBuffers = sync.Pool{New: func() any { b := make([]byte, 0, pollerBuffer); return &b }}
+// doorRoom is the memory of a request under way.
+type doorRoom struct {
+	in   []byte     // empty
+	head frame.Head // scratch of collect
+}
 
-const doorBufferKept = 64 << 10 // bytes
+// doorRooms holds rooms for requests under way; large ones are not kept.
+var doorRooms = sync.Pool{New: func() any { return &doorRoom{in: make([]byte, 0, pollerBuffer)} }}
+
+const doorRoomKept = 64 << 10 // bytes
 
 // prepare is called for a new connection before netpoll registers it.
 func (d *door) prepare(connection netpoll.Connection) context.Context {
@@ -118,7 +129,7 @@ func (c *doorConn) onRelease(netpoll.Connection) error {
 		c.deadline = d.cfg.Now()
 		d.waits.add(c)
 	} else if c.conn.Reader().Len() > 0 {
-		c.result.early = true
+		c.hands.early = true
 	}
 	d.mu.Unlock()
 	c.released.Store(true)
@@ -161,19 +172,19 @@ func (c *doorConn) schedule(task func()) {
 	if c.parked && c.door.begin(c) {
 		c.parked = false
 	}
-	c.door.pool.start(func() { c.run(task) })
+	c.door.pool.start(doorTask{c, task})
 }
 
 // run executes a task of netpoll's, which calls onRequest and, when that has
-// closed or detached the connection, lets go of the descriptor.
-func (c *doorConn) run(task func()) {
+// closed or detached the connection, lets go of the descriptor. goesOn is nil at first,
+// and only the task writes it.
+func (c *doorConn) run(task func(), goesOn **doorHanding) {
 	defer c.recovered()
-	var result doorResult
-	c.result = &result
+	c.goesOn = goesOn
 	task()
-	// From here on another task may run. Only result is still ours.
-	if result.upgrade != nil {
-		c.handOver(result)
+	// From here on another task may run. Only goesOn is still ours.
+	if *goesOn != nil {
+		c.handOver(**goesOn)
 		return
 	}
 	c.settle()
@@ -229,7 +240,7 @@ func (c *doorConn) onRequest() {
 func (c *doorConn) collect() (wanted int, phase doorPhase) {
 	if c.head.bytes == 0 {
 		lim := c.door.cfg.Limits()
-		complete, refusal := c.head.parse(c.in, lim)
+		complete, refusal := c.lookAtHead(lim)
 		switch {
 		case refusal != nil:
 			c.refuse(refusal)
@@ -248,6 +259,16 @@ func (c *doorConn) collect() (wanted int, phase doorPhase) {
 	return max(0, c.head.total-len(c.in)), doorBody
 }
 
+// lookAtHead parses what has come of a head.
+func (c *doorConn) lookAtHead(lim doorLimits) (complete bool, refusal *doorRefusal) {
+	if c.room == nil {
+		return false, nil // nothing was read
+	}
+	complete, refusal = c.head.parse(c.in, lim, c.door.cfg.Streams, &c.room.head)
+	c.room.head = frame.Head{} // it borrows a buffer that may be replaced
+	return complete, refusal
+}
+
 // pull moves up to wanted bytes from netpoll's buffer to ours.
 func (c *doorConn) pull(wanted int) int {
 	r := c.conn.Reader()
@@ -259,8 +280,9 @@ func (c *doorConn) pull(wanted int) int {
 	if err != nil {
 		return 0
 	}
-	if c.in == nil {
-		c.in = *doorBuffers.Get().(*[]byte)
+	if c.room == nil {
+		c.room = doorRooms.Get().(*doorRoom)
+		c.in = c.room.in
 	}
 	c.in = append(c.in, p...)
 	_ = r.Release()
@@ -361,11 +383,11 @@ func (c *doorConn) close() {
 }
 
 func (c *doorConn) dropBuffer() {
-	if c.in != nil && cap(c.in) <= doorBufferKept {
-		b := c.in[:0]
-		doorBuffers.Put(&b)
+	if c.room != nil && cap(c.in) <= doorRoomKept {
+		c.room.in = c.in[:0]
+		doorRooms.Put(c.room)
 	}
-	c.in = nil
+	c.in, c.room = nil, nil
 }
 
 // detach ends netpoll's part for an upgrade request. netpoll lets go of the
@@ -375,7 +397,8 @@ func (c *doorConn) detach() {
 		c.refuse(doorEarlyBytes)
 		return
 	}
-	c.result.upgrade = bytes.Clone(c.in)
+	c.hands = &doorHanding{upgrade: bytes.Clone(c.in)}
+	*c.goesOn = c.hands
 	c.dropBuffer()
 	c.ending = true
 	c.handing.Store(true)
@@ -385,17 +408,17 @@ func (c *doorConn) detach() {
 // handOver gives the socket to Upgrade. Nothing of netpoll's touches it any more:
 // its poller was waited for. Bytes that the client sent meanwhile are early, and
 // some of them may be lost in netpoll's buffer, so the stream cannot be trusted.
-func (c *doorConn) handOver(result doorResult) {
+func (c *doorConn) handOver(h doorHanding) {
 	defer c.door.leave(1)
 	var next [1]byte
 	n, _, _ := unix.Recvfrom(c.fd, next[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	if result.early || n > 0 {
+	if h.early || n > 0 {
 		_, _ = c.send(doorEarlyBytes.encode())
 		_ = unix.Shutdown(c.fd, unix.SHUT_WR)
 		_ = unix.Close(c.fd)
 		return
 	}
-	c.door.cfg.Upgrade(c.fd, result.upgrade, c.local, c.remote)
+	c.door.cfg.Upgrade(c.fd, h.upgrade, c.local, c.remote)
 }
 
 // Read hands out the request under way and nothing of the next.

@@ -47,9 +47,9 @@ type doorHead struct {
 	waits     bool // the client waits for 100 before it sends the body
 }
 
-// parse looks for a complete head in p. A head that cannot be served, or cannot
-// become one that can, is refused.
-func (h *doorHead) parse(p []byte, lim doorLimits) (complete bool, refusal *doorRefusal) {
+// parse looks for a complete head in p and reads it into head, which borrows p. One
+// that cannot be served, or cannot become one that can, is refused.
+func (h *doorHead) parse(p []byte, lim doorLimits, streams func(*frame.Head) bool, head *frame.Head) (complete bool, refusal *doorRefusal) {
 	if !frame.HeadComplete(p, h.scanned) {
 		h.scanned = len(p)
 		if len(p) > lim.Head.Max() {
@@ -57,7 +57,6 @@ func (h *doorHead) parse(p []byte, lim doorLimits) (complete bool, refusal *door
 		}
 		return false, nil
 	}
-	var head frame.Head
 	switch err := head.Parse(p, lim.Head); {
 	case errors.Is(err, frame.ErrHeadTooLarge):
 		return false, doorHeadTooLarge(p, lim.Head)
@@ -71,7 +70,7 @@ func (h *doorHead) parse(p []byte, lim doorLimits) (complete bool, refusal *door
 		h.oversized, body = true, 0
 	}
 	h.bytes, h.total = head.Len, head.Len+int(body)
-	h.upgrade = head.Upgrade || (lim.Streams != nil && lim.Streams(&head))
+	h.upgrade = head.Upgrade || (streams != nil && streams(head))
 	h.expect = head.Expect100
 	h.waits = head.Expect100 && !head.HTTP10 && body > 0
 	return true, nil

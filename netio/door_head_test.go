@@ -36,7 +36,7 @@ func TestDoorHead(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got doorHead
-			complete, refusal := got.parse([]byte(tt.head), doorTestLimits)
+			complete, refusal := got.parse([]byte(tt.head), doorTestLimits, nil, new(frame.Head))
 			if !sameRefusal(refusal, tt.refusal) || complete == (tt.partial || tt.refusal != nil) {
 				t.Fatalf("complete %v, refusal %+v", complete, refusal)
 			}
@@ -86,10 +86,10 @@ func FuzzDoorHead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, p []byte, at uint) {
 		lim := doorTestLimits
 		var whole, parts doorHead
-		complete, refusal := whole.parse(p, lim)
+		complete, refusal := whole.parse(p, lim, nil, new(frame.Head))
 		cut := int(at % uint(len(p)+1))
-		if early, no := parts.parse(p[:cut], lim); !early && no == nil {
-			later, no := parts.parse(p, lim)
+		if early, no := parts.parse(p[:cut], lim, nil, new(frame.Head)); !early && no == nil {
+			later, no := parts.parse(p, lim, nil, new(frame.Head))
 			if parts.scanned = whole.scanned; later != complete || !sameRefusal(no, refusal) || parts != whole {
 				t.Fatalf("whole %v %+v %+v, in parts %v %+v %+v", complete, refusal, whole, later, no, parts)
 			}

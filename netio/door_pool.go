@@ -1,9 +1,13 @@
 package netio
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
-// doorKeptWorkers is how many goroutines without work are kept. A new one would
-// have to grow its stack for every request, which costs more than the request.
+// doorKeptWorkers is how many goroutines without work are kept for good, and as many
+// as the busiest second lately needed are kept besides. A new one would have to grow
+// its stack for every request, which costs as much as reading and checking one.
 const doorKeptWorkers = 16
 
 // doorPool bounds how many conversations are worked on at a time. Whoever finds
@@ -14,23 +18,29 @@ type doorPool struct {
 	mu      sync.Mutex
 	free    int // places
 	waiting []doorWaiter
-	idle    []chan func() // of workers that are kept; the last one stopped last
-	closed  bool          // no worker is kept
+	idle    []chan doorTask // of workers that are kept; the last one stopped last
+	unused  int             // of idle: how many nobody has needed since the last trim
+	closed  bool            // no worker is kept
 }
 
-// doorWaiter is a conversation's task that has not begun, or a goroutine that
-// wants its place back.
-type doorWaiter struct {
+// doorTask is a task of netpoll's for a conversation; the zero value is none.
+type doorTask struct {
+	conn *doorConn
 	run  func()
-	wake chan struct{}
+}
+
+// doorWaiter is a task that has not begun, or a goroutine that wants its place back.
+type doorWaiter struct {
+	task doorTask
+	wake chan struct{} // nil: it is a task
 }
 
 func newDoorPool(places int) *doorPool { return &doorPool{free: places} }
 
 // start has a task run by a worker as soon as there is a place. It never blocks.
-func (p *doorPool) start(run func()) {
-	if p.take(doorWaiter{run: run}) {
-		p.employ(run)
+func (p *doorPool) start(task doorTask) {
+	if p.take(doorWaiter{task: task}) {
+		p.employ(task)
 	}
 }
 
@@ -47,8 +57,8 @@ func (p *doorPool) release() {
 	next, ok := p.next()
 	switch {
 	case !ok:
-	case next.run != nil:
-		p.employ(next.run)
+	case next.wake == nil:
+		p.employ(next.task)
 	default:
 		close(next.wake)
 	}
@@ -73,27 +83,44 @@ func (p *doorPool) close() {
 }
 
 // employ gives a task that has a place to a worker.
-func (p *doorPool) employ(run func()) {
+func (p *doorPool) employ(task doorTask) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last := len(p.idle) - 1
 	if last < 0 {
-		go p.work(run)
+		go p.work(task)
 		return
 	}
-	p.idle[last] <- run
+	p.idle[last] <- task
 	p.idle = p.idle[:last]
+	p.unused = min(p.unused, last)
+}
+
+// trim lets the workers go that nobody has needed since it was called last, but for a
+// few. About once a second.
+func (p *doorPool) trim() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := min(p.unused, len(p.idle)-doorKeptWorkers); n > 0 {
+		for _, worker := range p.idle[:n] {
+			close(worker)
+		}
+		p.idle = slices.Delete(p.idle, 0, n) // those that stopped first
+	}
+	p.unused = len(p.idle)
 }
 
 // work is a worker: it runs a task, and then others, in its place while such wait
 // and later in other places.
-func (p *doorPool) work(run func()) {
-	own := make(chan func(), 1)
-	for run != nil {
-		run()
+func (p *doorPool) work(task doorTask) {
+	own := make(chan doorTask, 1)
+	var handing *doorHanding
+	for task.conn != nil {
+		handing = nil
+		task.conn.run(task.run, &handing)
 		next, ok := p.next()
-		if ok && next.run != nil {
-			run = next.run
+		if ok && next.wake == nil {
+			task = next.task
 			continue
 		}
 		if ok {
@@ -102,15 +129,15 @@ func (p *doorPool) work(run func()) {
 		if !p.rest(own) {
 			return
 		}
-		run = <-own // nil when the pool closes
+		task = <-own // none when the worker is let go
 	}
 }
 
 // rest lists a worker as idle; false means that it is not needed.
-func (p *doorPool) rest(own chan func()) bool {
+func (p *doorPool) rest(own chan doorTask) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || len(p.idle) == doorKeptWorkers {
+	if p.closed {
 		return false
 	}
 	p.idle = append(p.idle, own)

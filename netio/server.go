@@ -84,6 +84,7 @@ func newServer(cfg Config, k kernel) (*Server, error) {
 		Serve: cfg.ServeHTTP, Conversations: cfg.Conversations,
 		BodyTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, WriteTimeout: 10 * time.Second,
 		Limits:  s.doorLimits,
+		Streams: s.takesStream,
 		Upgrade: s.fromDoor, Log: cfg.Log, Now: s.clock.now,
 	})
 	if err != nil {
@@ -263,11 +264,7 @@ func (s *Server) fromDoor(fd int, head []byte, _, remote net.Addr) {
 }
 
 // doorLimits is what the netpoll door goes by now.
-func (s *Server) doorLimits() doorLimits {
-	lim := s.limits().door
-	lim.Streams = s.takesStream
-	return lim
-}
+func (s *Server) doorLimits() doorLimits { return s.limits().door }
 
 // stripPrefix removes Config.PathPrefix; false means that path lies outside it.
 func (s *Server) stripPrefix(path []byte) ([]byte, bool) {
