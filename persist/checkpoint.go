@@ -56,23 +56,29 @@ func (k *checkpointer) run() {
 		if failed {
 			fill = nil // a disk that fails is not asked more often for it
 		}
-		failed = false
 		select {
 		case <-fill:
 		case <-tick.C:
 		case <-l.stopCheckpointer:
 			return
 		}
-		l.stats.passes.Add(1)
-		if err := k.checkpoint(false); err != nil {
-			l.checkpointFailed(err)
-			failed = true
-		} else {
-			l.checkpointWorked()
-		}
-		k.housekeeping()
-		l.stats.passes.Add(1)
+		failed = !k.pass()
 	}
+}
+
+// pass is one turn of the checkpointer.
+func (k *checkpointer) pass() (worked bool) {
+	l := k.log
+	l.pass.Lock()
+	defer l.pass.Unlock()
+	err := k.checkpoint(false)
+	if err != nil {
+		l.checkpointFailed(err)
+	} else {
+		l.checkpointWorked()
+	}
+	k.housekeeping()
+	return err == nil
 }
 
 // wantCheckpoint asks for a checkpoint before its time. Any goroutine.

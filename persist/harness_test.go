@@ -122,18 +122,13 @@ func (b *bench) crash(boot string) {
 // at rest, since no copy of a file is what it was at one moment.
 func (b *bench) snapshot() string {
 	b.t.Helper()
-	for {
-		passes := b.log.stats.passes.Load()
-		dir := quickDir(b.t)
-		err := os.CopyFS(dir, os.DirFS(b.dir))
-		if passes%2 == 0 && passes == b.log.stats.passes.Load() {
-			if err != nil {
-				b.t.Fatal(err)
-			}
-			return dir
-		}
-		os.RemoveAll(dir)
+	b.log.pass.Lock()
+	defer b.log.pass.Unlock()
+	dir := quickDir(b.t)
+	if err := os.CopyFS(dir, os.DirFS(b.dir)); err != nil {
+		b.t.Fatal(err)
 	}
+	return dir
 }
 
 // text is an item whose payload says what it is and which seq it got.

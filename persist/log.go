@@ -25,6 +25,7 @@ type Log struct {
 	keys    keyTable
 	syncs   *syncs
 	keeper  checkpointer
+	pass    sync.Mutex // held by the checkpointer at work: who holds it sees files at rest
 
 	syncerDone, checkpointerDone chan struct{}
 	stopSyncer, stopCheckpointer chan struct{}

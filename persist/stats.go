@@ -7,7 +7,6 @@ import (
 
 // stats are the log's counters: written by its goroutines, read by the collector.
 type stats struct {
-	passes       atomic.Uint64 // of the checkpointer, twice: odd while it is at work
 	epochs       atomic.Uint64 // epochs that ended
 	unlogged     atomic.Uint64 // events handed out that are not in the log
 	refused      atomic.Uint64 // calls of Append that were refused
