@@ -7,7 +7,8 @@ import (
 const (
 	// gcPercent stands for GOGC when the environment does not set it. The live
 	// heap is small, since connections are kept outside it, so a collection is
-	// cheap and half the slack is worth more than half the collections.
+	// cheap and half the slack is worth more than half the collections. Where that
+	// slack is below paceLeast, a Pace has more.
 	gcPercent = 50
 
 	// memoryShare is the part of the ceiling that memory_bytes = 0 stands for, in
@@ -33,6 +34,9 @@ type MemoryOptions struct {
 	Connections int
 	// LookupEnv answers for GOGC and GOMEMLIMIT. What the user set stays.
 	LookupEnv func(string) (string, bool)
+	// Pace sets GOGC, unless the environment does. nil: GOGC is the same however small
+	// the heap is.
+	Pace *Pace
 }
 
 // MemoryPlan is what ApplyMemory found and chose, for the start-up log line.
@@ -41,7 +45,7 @@ type MemoryPlan struct {
 	Source   string // "RAM", or the cgroup file that the ceiling was read from
 	Bytes    uint64 // admission.memory_bytes in force; 0 = unknown, do not shed by memory
 	GoLimit  int64  // bytes, GOMEMLIMIT set here; 0 = left as the environment or the runtime has it
-	GOGC     int    // percent set here; 0 = left to the environment
+	GOGC     int    // percent set here, of a large heap; 0 = left to the environment
 	Reserved uint64 // bytes of kernel memory kept free of the Go limit
 }
 
@@ -50,7 +54,11 @@ type MemoryPlan struct {
 // changes. GOGC and GOMEMLIMIT from the environment win and are not touched.
 func ApplyMemory(o MemoryOptions) MemoryPlan {
 	plan := planMemory(liveHost(), o)
-	if plan.GOGC > 0 {
+	switch {
+	case plan.GOGC == 0:
+	case o.Pace != nil:
+		o.Pace.begin(plan.GOGC)
+	default:
 		debug.SetGCPercent(plan.GOGC)
 	}
 	if plan.GoLimit > 0 {

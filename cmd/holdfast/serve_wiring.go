@@ -52,6 +52,7 @@ type edge struct {
 	log    *slog.Logger
 	nofile uint64 // RLIMIT_NOFILE as raised
 	spare  *tuning.Spare
+	pace   *tuning.Pace
 	slots  uint64 // descriptor numbers that the tables are made for
 	net    *netio.Server
 	replay *persist.Log // nil = off
@@ -79,7 +80,7 @@ func newRuntime(d runtimeDeps) (Runtime, error) {
 		// Not fatal: the table then grows under load, in steps that stall every thread.
 		d.Log.Warn("descriptor table not grown at start", "err", err)
 	}
-	e := &edge{log: d.Log, nofile: limit, slots: slots, spare: tuning.NewSpare(tuning.Cores())}
+	e := &edge{log: d.Log, nofile: limit, slots: slots, spare: tuning.NewSpare(tuning.Cores()), pace: tuning.NewPace()}
 	e.applyMemory(d.Config)
 	e.sessions.Store(sessionIDs(d.Config))
 	if err := tuning.ShortenSlices(); err != nil {
@@ -202,7 +203,7 @@ func (e *edge) Reload(c *config.Config) error {
 // applyMemory sets the collector's pace for this host.
 func (e *edge) applyMemory(c *config.Config) {
 	plan := tuning.ApplyMemory(tuning.MemoryOptions{
-		Bytes: uint64(c.Admission.MemoryBytes), Connections: c.Admission.MaxConnections, LookupEnv: os.LookupEnv,
+		Bytes: uint64(c.Admission.MemoryBytes), Connections: c.Admission.MaxConnections, LookupEnv: os.LookupEnv, Pace: e.pace,
 	})
 	e.log.Info("memory", "ceiling_bytes", plan.Ceiling, "source", plan.Source, "shed_above_bytes", plan.Bytes,
 		"go_limit_bytes", plan.GoLimit, "gogc", plan.GOGC)
@@ -215,6 +216,7 @@ func (e *edge) Stop(ctx context.Context) error {
 	e.api.Drain()
 	e.router.CloseAll()
 	err := e.net.Shutdown(ctx)
+	e.pace.End()
 	if e.replay != nil {
 		// Behind the last request: whatever was answered is in the log.
 		err = errors.Join(err, e.replay.Close())
