@@ -9,13 +9,13 @@
  * sockets through one epoll descriptor and counts bytes. Every way writes the same frame to the same sockets, which are
  * set up as a server's are: not blocking, TCP_NODELAY, all in one epoll set; and with reno, which never waits for a timer
  * of its own before it sends. The ways take turns, so that what disturbs the machine hits all of them; the first round is
- * not counted. The machine must be idle otherwise: where others want the CPUs too, a way that stays in the kernel for long
- * looks better than it is.
+ * not counted. The machine should be idle otherwise.
  *
  * CPU is the writer's process clock, user and system time of all its threads, that of io_uring included. On the loopback
  * a write delivers, so the kernel's work for the receiver up to its socket is in it, for every way alike. Waiting for
  * the reader is never in it. cpu_us counts the pieces of 512 sockets in which no other process had the writer's CPU;
- * alone_percent is how many those are. all_cpu_us counts all pieces, and what the kernel put off to its own thread.
+ * alone_percent is how many those are. all_cpu_us counts all pieces, and what the kernel put off to its own thread: where
+ * others want the CPU too, a way that stays in the kernel for long looks better there than it is.
  * Wall time is from the first write to the moment in which the reader has the last byte.
  *
  * What the kernel refuses is a row with the call and the errno instead of a figure, and the others go on.
@@ -169,7 +169,8 @@ static void parse(int argc, char **argv)
 {
 	static const struct option known[] = {
 	    {"sockets", 1, 0, 's'}, {"bytes", 1, 0, 'b'}, {"deliveries", 1, 0, 'd'}, {"requests", 1, 0, 'q'}, {"gap", 1, 0, 'g'},
-	    {"quiet", 1, 0, 'i'}, {"only", 1, 0, 'o'}, {"rounds", 1, 0, 'r'}, {"writer-cpu", 1, 0, 'w'}, {"reader-cpu", 1, 0, 'c'}, {"reader", 1, 0, 'm'},
+	    {"quiet", 1, 0, 'i'}, {"only", 1, 0, 'o'}, {"rounds", 1, 0, 'r'}, {"writer-cpu", 1, 0, 'w'}, {"reader-cpu", 1, 0, 'c'},
+	    {"reader", 1, 0, 'm'},
 	    {"json", 1, 0, 'j'}, {"help", 0, 0, 'h'}, {0}};
 	for (int c; (c = getopt_long_only(argc, argv, "", known, NULL)) != -1;) {
 		switch (c) {
@@ -767,6 +768,13 @@ static ssize_t put_write(int fd, size_t n) { return write(fd, frame, n); }
 static ssize_t put_send(int fd, size_t n) { return send(fd, frame, n, MSG_NOSIGNAL | MSG_DONTWAIT); }
 static ssize_t put_zerocopy(int fd, size_t n) { return send(fd, frame, n, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_ZEROCOPY); }
 
+/* put_write_twice_in tells what a call costs where it is made, with the kernel's caches full of something else. */
+static ssize_t put_write_twice_in(int fd, size_t n)
+{
+	syscall(SYS_getppid);
+	return write(fd, frame, n);
+}
+
 static ssize_t put_writev(int fd, size_t n)
 {
 	struct iovec v[] = {{frame, HEADER_BYTES}, {frame + HEADER_BYTES, n - HEADER_BYTES}};
@@ -777,6 +785,7 @@ static const struct way fan_ways[] = {
     {"write(2)", "write", EACH, .put = put_write},
     {"send(2), MSG_NOSIGNAL | MSG_DONTWAIT", "send", EACH, .put = put_send},
     {"writev(2) of header and payload", "writev", EACH, .put = put_writev},
+    {"write(2) after an empty call, getppid", "write", EACH, .put = put_write_twice_in},
     {"io_uring, batches of 32", "IORING_OP_SEND", RING, .batch = 32},
     {"io_uring, batches of 128", "IORING_OP_SEND", RING, .batch = 128},
     {"io_uring, batches of 512", "IORING_OP_SEND", RING, .batch = 512},

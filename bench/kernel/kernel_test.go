@@ -247,7 +247,7 @@ func judge(t *testing.T, m measured) {
 			}
 		}
 	}
-	for section, want := range map[string]int{"bare": 4, "fanout": 13, "size": 4 * 4, "waits": 7} {
+	for section, want := range map[string]int{"bare": 4, "fanout": 14, "size": 4 * 4, "waits": 7} {
 		if rows[section] != want {
 			t.Errorf("%d rows of %s, want %d", rows[section], section, want)
 		}
