@@ -11,8 +11,9 @@ const (
 	// paceLeast is how much may be allocated between two collections at least. A
 	// collection costs the same stops, stack scans and emptied pools however small the
 	// heap is: with GOGC alone, a server of 10 MB that publishes 35,000 events a second
-	// would be collected thirty times in it. Unit: bytes.
-	paceLeast = 32 << 20
+	// would be collected thirty times in it. It is about what the resident size of a
+	// busy server moves by anyway. Unit: bytes.
+	paceLeast = 16 << 20
 	// paceHeap is the least that the runtime multiplies with GOGC. Unit: bytes.
 	paceHeap = 4 << 20
 	// paceStep: a percentage is changed when it is off by more than this part of it.

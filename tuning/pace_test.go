@@ -18,13 +18,13 @@ func TestPaceGoesByTheHeap(t *testing.T) {
 		heap uint64
 		want int
 	}{
-		{"the runtime multiplies no less than 4 MiB", 1 << 20, 800},
-		{"twice that", 8 << 20, 400},
-		{"a little more is not worth a stop", 8<<20 + 256<<10, 400},
-		{"the bound", 64 << 20, 50},
+		{"the runtime multiplies no less than 4 MiB", 1 << 20, 400},
+		{"twice that", 8 << 20, 200},
+		{"a little more is not worth a stop", 8<<20 + 256<<10, 200},
+		{"the bound", 32 << 20, 50},
 		{"beyond", 10 << 30, 50},
-		{"and back", 32 << 20, 100},
-		{"the percentage itself is reached exactly", 63 << 20, 50},
+		{"and back", 16 << 20, 100},
+		{"the percentage itself is reached exactly", 31<<20 + 512<<10, 50},
 	} {
 		heap = c.heap
 		p.adjust()
