@@ -48,7 +48,8 @@ type Log interface {
 // LogWriter gives events their place in the order of their channels. Any goroutine.
 type LogWriter interface {
 	// Append queues all of the batch, in order, or none of it. It never blocks. Each
-	// item is Done exactly once. ErrBusy: too much is queued. ErrLogUnavailable: one
+	// item is Done exactly once. The batch is the caller's again when Append returns.
+	// ErrBusy: too much is queued. ErrLogUnavailable: one
 	// is durable and the log cannot promise that now.
 	Append(batch []LogAppend) error
 }
@@ -127,7 +128,7 @@ type LogAppend struct {
 
 // LogItem is what the log asks for and tells about an event. Both are called on a
 // goroutine of the log, in the order of the channel, and do not block on anything
-// that waits for the log.
+// that waits for the log. An item that is Done is the caller's again.
 type LogItem interface {
 	// AppendPayload appends the event's bytes, now that its number is known; 0 = it
 	// has none.

@@ -39,10 +39,45 @@ type publication struct {
 	receipt *Receipt // written by Done, read when the group has ended
 }
 
-// publishGroup is the events of one publish.
+// publishGroup is the events of one publish, in memory that the next publish gets: the
+// log touches an item no more when it is Done, and the batch not after Append.
 type publishGroup struct {
 	ended sync.WaitGroup
-	items []publication
+	items []publication // has room for all from the start: items are pointed to
+	batch []LogAppend   // of those that go through the log
+}
+
+// groupKept bounds the group that is kept for the next publish, in channels, and
+// startKept its messages, in bytes.
+const (
+	groupKept = 16
+	startKept = 16 << 10
+)
+
+// newGroup has room for so many publications.
+func (r *Router) newGroup(channels int) *publishGroup {
+	g := r.groups.Get().(*publishGroup) //nolint:forcetypeassert // the pool holds nothing else
+	if cap(g.items) < channels {
+		g.items, g.batch = make([]publication, 0, channels), make([]LogAppend, 0, channels)
+	}
+	return g
+}
+
+// releaseGroup is called when every item that was appended is Done.
+func (r *Router) releaseGroup(g *publishGroup) {
+	if cap(g.items) > groupKept {
+		return
+	}
+	for i := range g.items {
+		start := g.items[i].start
+		if cap(start) > startKept {
+			start = nil
+		}
+		g.items[i] = publication{start: start[:0]}
+	}
+	clear(g.batch)
+	g.items, g.batch = g.items[:0], g.batch[:0]
+	r.groups.Put(g)
 }
 
 // publishLogged has the log order events, each in all of its channels, and returns
@@ -57,41 +92,62 @@ func (r *Router) publishLogged(app *App, events []*Event) error {
 		total += len(ev.Channels)
 	}
 	now := r.clock()
-	group := &publishGroup{items: make([]publication, 0, total)} // never grows: items are pointed to
-	batch := make([]LogAppend, 0, total)
+	group := r.newGroup(total)
 	for _, ev := range events {
-		ev.Receipts = make([]Receipt, len(ev.Channels))
-		except, origin := r.exceptOf(ev), ev.Except
-		if len(origin) > socketIDBytes {
-			origin = "" // nobody has such an id
-		}
+		ev.makeReceipts()
+		except := r.exceptOf(ev)
 		for i, channel := range ev.Channels {
-			p := publication{r: r, app: app, ev: ev, channel: channel, except: except, rule: r.rule(app, channel), began: now, group: group}
+			item := publication{r: r, app: app, ev: ev, channel: channel, except: except, rule: r.rule(app, channel), began: now}
 			if ev.cacheable(channel) {
-				p.cache = r.limits().CacheTTL
+				item.cache = r.limits().CacheTTL
 			}
-			p.receipt = &ev.Receipts[i]
-			p.logged = keepable(app, channel) && (p.rule.Events > 0 || p.cache > 0 || ev.IdempotencyKey != nil || ev.Durable)
-			group.items = append(group.items, p)
-			if !p.logged {
-				continue // nothing of it is kept
-			}
-			item := &group.items[len(group.items)-1]
-			item.encode()
-			batch = append(batch, LogAppend{
-				Key: logKey(app, channel), Rule: p.rule, Durable: ev.Durable || p.rule.Durable, Cache: p.cache,
-				Origin: origin, IdempotencyKey: ev.IdempotencyKey, Bytes: len(item.start) + 2*maxEnd, Item: item,
-			})
+			item.receipt = &ev.Receipts[i]
+			item.logged = keepable(app, channel) && (item.rule.Events > 0 || item.cache > 0 || ev.IdempotencyKey != nil || ev.Durable)
+			group.add(&item)
 		}
 	}
-	if len(batch) > 0 {
-		group.ended.Add(len(batch))
-		if err := r.log.Append(batch); err != nil {
-			return err
+	if len(group.batch) > 0 {
+		group.ended.Add(len(group.batch))
+		if err := r.log.Append(group.batch); err != nil {
+			return err // the group waits for its items for ever: nobody gets it again
 		}
 		group.ended.Wait()
 	}
-	return group.finish()
+	err := group.finish()
+	r.releaseGroup(group)
+	return err
+}
+
+// add enters a copy of p and, if it goes through the log, what the log gets.
+func (g *publishGroup) add(p *publication) {
+	n := len(g.items)
+	g.items = g.items[:n+1]
+	item := &g.items[n]
+	start := item.start // of a former publish
+	*item = *p
+	item.group, item.start = g, start
+	if !item.logged {
+		return // nothing of it is kept
+	}
+	item.encode()
+	origin := item.ev.Except
+	if len(origin) > socketIDBytes {
+		origin = "" // nobody has such an id
+	}
+	g.batch = append(g.batch, LogAppend{
+		Key: logKey(item.app, item.channel), Rule: item.rule, Durable: item.ev.Durable || item.rule.Durable, Cache: item.cache,
+		Origin: origin, IdempotencyKey: item.ev.IdempotencyKey, Bytes: len(item.start) + 2*maxEnd, Item: item,
+	})
+}
+
+// makeReceipts makes room for one receipt a channel.
+func (ev *Event) makeReceipts() {
+	if len(ev.Channels) == 1 {
+		ev.only = [1]Receipt{}
+		ev.Receipts = ev.only[:]
+		return
+	}
+	ev.Receipts = make([]Receipt, len(ev.Channels))
 }
 
 // finish hands out what needs no log and returns the first fault.
@@ -119,9 +175,9 @@ func (r *Router) exceptOf(ev *Event) connRef {
 	return ev.sender
 }
 
-// encode makes everything of the event's bytes but its end.
+// encode makes everything of the event's bytes but its end, where a former start was.
 func (p *publication) encode() {
-	p.start = pusher.AppendEventHead(nil, p.ev.Name, p.channel, p.ev.Data)
+	p.start = pusher.AppendEventHead(p.start[:0], p.ev.Name, p.channel, p.ev.Data)
 	if len(p.start) > deflateOver && p.r.deflaters.Load() > 0 {
 		z := p.r.zippers.Get().(*frame.Deflater) //nolint:forcetypeassert // the pool holds nothing else
 		if deflated := z.AppendStart(nil, p.start); frame.DeflatedFrameLen(len(deflated), maxEnd) < len(p.start) {
@@ -158,21 +214,37 @@ func (p *publication) Done(res LogResult) {
 	p.handOut(res)
 }
 
-// handOut posts the event to the channel's loops.
+// handOut posts the event to the channel's loops. What they get is made between two
+// looks at the directory: not at all for a channel without subscribers, and never
+// under the lock.
 func (p *publication) handOut(res LogResult) {
 	dir := p.app.dir.shard(p.channel)
+	dir.mu.Lock()
+	if dir.channels[p.channel] == nil {
+		p.cacheLocked(dir, res)
+		dir.mu.Unlock()
+		p.r.stats.recipients.observe(0)
+		return
+	}
+	dir.mu.Unlock()
+
 	d := p.delivery(res)
 	members := uint32(0)
 	dir.mu.Lock()
-	if p.cache > 0 {
-		dir.cache.putLocked(p.r.clock(), p.cache, p.channel, p.ev.Name, p.ev.Data, res.Seq)
-	}
+	p.cacheLocked(dir, res) // in one step with the posting: a subscriber gets one of the two
 	if ch := dir.channels[p.channel]; ch != nil {
 		members = ch.members
 		p.r.handOutLocked(ch, p.rule, d, res)
 	}
 	dir.mu.Unlock()
 	p.r.stats.recipients.observe(int64(members))
+}
+
+// cacheLocked makes the event its cache channel's last one.
+func (p *publication) cacheLocked(dir *dirShard, res LogResult) {
+	if p.cache > 0 {
+		dir.cache.putLocked(p.r.clock(), p.cache, p.channel, p.ev.Name, p.ev.Data, res.Seq)
+	}
 }
 
 // delivery is the event as the loops get it.

@@ -22,6 +22,7 @@ type Event struct {
 
 	// Receipts is filled by Publish, one for each channel, when there is a log.
 	Receipts []Receipt
+	only     [1]Receipt // their array, of a single channel
 
 	source publishSource
 	sender connRef // client events: the connection that sent it

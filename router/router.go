@@ -36,6 +36,7 @@ type Router struct {
 
 	reload  sync.Mutex // one Reload at a time
 	texts   sync.Pool  // *[]byte: room for encoding
+	groups  sync.Pool  // *publishGroup
 	zippers sync.Pool  // *frame.Deflater
 }
 
@@ -64,6 +65,7 @@ func New(cfg Config, loops Loops, clock func() int64) (*Router, error) {
 		backlogEvents: int64(cfg.BacklogEvents),
 		backlogBytes:  int64(cfg.BacklogBytes),
 		texts:         sync.Pool{New: func() any { return new([]byte) }},
+		groups:        sync.Pool{New: func() any { return new(publishGroup) }},
 		zippers:       sync.Pool{New: func() any { return frame.NewDeflater() }},
 	}
 	r.broker = direct{r}
