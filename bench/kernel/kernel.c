@@ -814,6 +814,7 @@ struct fan {
 	struct ring ring;
 	unsigned answered;                 /* completions of the batch under way */
 	int64_t pending, notified, copied; /* notifications of zero copy: due; had, of a run; of those, "it was copied" */
+	bool alone;                        /* a round had pieces without another process: rounds without any do not count */
 	int64_t stalls;                    /* sockets that were full, of a run */
 };
 
@@ -1013,7 +1014,7 @@ static void sweep(struct fan *f, struct crowd *c, size_t bytes, struct cost *cos
 
 /*
  * fan_run is one way in one round: sweeps until there were so many deliveries. Its figure is that of the pieces that had
- * the CPU for themselves, for whoever else had it leaves cold caches behind; if there is none, of all.
+ * the CPU for themselves, for whoever else had it leaves cold caches behind; if no round has any, of all.
  */
 static void fan_run(struct fan *f, struct crowd *c, size_t bytes, long deliveries, bool counts)
 {
@@ -1029,7 +1030,10 @@ static void fan_run(struct fan *f, struct crowd *c, size_t bytes, long deliverie
 		return;
 	double done = cost.done, settled = cost.settled / done, all = cost.cpu / done;
 	off = put_off_now(account) - off;
-	keep(f->row, CPU_US, ((cost.done_alone ? (double)cost.alone / cost.done_alone : all) + settled) / 1e3);
+	if (cost.done_alone && !f->alone)
+		f->alone = true, f->row->figure[CPU_US].n = 0;
+	if (cost.done_alone || !f->alone)
+		keep(f->row, CPU_US, ((cost.done_alone ? (double)cost.alone / cost.done_alone : all) + settled) / 1e3);
 	keep(f->row, WALL_US, cost.wall / done / 1e3);
 	keep(f->row, ALL_CPU_US, (all + settled + off / done) / 1e3);
 	keep(f->row, ALONE_PERCENT, 100.0 * cost.done_alone / done);
