@@ -4,24 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-	"unsafe"
 )
-
-func TestRecordSizes(t *testing.T) {
-	if n := unsafe.Sizeof(session{}); n > 64 {
-		t.Errorf("a session is %d bytes, budget 64", n)
-	}
-	// A membership is its record and one place in an array.
-	if n := unsafe.Sizeof(membership{}) + 4; n > 16 {
-		t.Errorf("a membership is %d bytes, budget 16", n)
-	}
-	if n := unsafe.Sizeof(localChannel{}); n > 24 {
-		t.Errorf("a local channel is %d bytes, budget 24", n)
-	}
-	if n := unsafe.Sizeof(channel{}); n > 128 {
-		t.Errorf("a channel is %d bytes, budget 128 (an allocation class)", n)
-	}
-}
 
 func TestMemberArraysAgainstSlices(t *testing.T) {
 	const most = 20_000
