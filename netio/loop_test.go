@@ -12,20 +12,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/holdfast-edge/holdfast/frame"
-	"github.com/holdfast-edge/holdfast/netio/wheel"
 )
-
-func TestARecordKeepsItsBudget(t *testing.T) {
-	if n := unsafe.Sizeof(record{}); n != 36 {
-		t.Fatalf("an idle connection's record takes %d bytes, budget 36", n)
-	}
-	if n := unsafe.Sizeof(wheel.Node{}); n != 16 {
-		t.Fatalf("its timer node takes %d bytes, budget 16", n)
-	}
-}
 
 func TestUpgradeGreetingEchoAndClose(t *testing.T) {
 	srv := startServer(t, nil, nil)
