@@ -2,4 +2,4 @@
 
 package api
 
-const publishAllocations = 3
+const raceAllocations = 0
