@@ -26,11 +26,11 @@ const (
 	// handshake: commands, the others' events, wait behind few of them. Where more
 	// events wait, they have eventSlice before pending walks go on.
 	eventsPerWait = 4
-	eventSlice    = 120 * time.Microsecond
+	eventSlice    = 60 * time.Microsecond
 	// giveWayEvery is how long a loop that does not sleep keeps its thread from others.
 	// A kernel without a timer for it takes a thread off its processor at its ticks
 	// alone, 4 ms apart at 250 Hz, however short those who wait would need it.
-	giveWayEvery = 100 * time.Microsecond
+	giveWayEvery = 50 * time.Microsecond
 	// goschedEvery is the same for its processor of Go's scheduler. It is longer: to give
 	// one up while another is idle wakes a thread that takes the loop over.
 	goschedEvery = time.Millisecond

@@ -16,7 +16,7 @@ const (
 	sideShare = 64
 	// pullSlice is how long one call of Work serves cursors. Each writes up to 64 KiB:
 	// when thousands come back at once, what others are sent live waits behind few.
-	pullSlice = 100 * time.Microsecond
+	pullSlice = 50 * time.Microsecond
 	// clockEvery is how many connections pass between two looks at the clock.
 	clockEvery = 32
 	// batchEvents and batchBytes bound one batch: a receiver that reads must be able

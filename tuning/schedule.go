@@ -60,8 +60,9 @@ const (
 	// lendFor is how often is looked for what was not needed since the last look, and so
 	// how long a processor stays lent after it was last needed, at most twice that. Each
 	// change stops the world, and waits for a collection under way: syncs that follow
-	// each other, or some publishes a second, must not make changes of their own.
-	lendFor = time.Second
+	// each other must not make changes of their own. As long as one is lent, what else
+	// the server does costs more.
+	lendFor = 100 * time.Millisecond
 )
 
 // Spare lends Go's scheduler a processor for each thread that sleeps in the kernel:
