@@ -161,9 +161,7 @@ func (s *Spare) takeBack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.serving = s.served.Swap(false)
-	if s.serving {
-		s.most = max(s.most, s.asleep+whileServing)
-	}
+	s.most = max(s.most, s.needed()) // a request since may have found them lent
 	if s.most < s.lent {
 		s.lent = s.most
 		runtime.GOMAXPROCS(s.base + s.lent)

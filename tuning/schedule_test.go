@@ -22,7 +22,7 @@ func lend(t *testing.T, script func(s *Spare, lent func(want int, when string), 
 				t.Errorf("%s: %d processors are lent, want %d", when, now, want)
 			}
 		}, func() {
-			time.Sleep(lendFor)
+			time.Sleep(lendFor) // of the script's own clock
 			synctest.Wait()
 		})
 	})

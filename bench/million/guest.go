@@ -114,7 +114,7 @@ func (m *measurement) measure(end *ending) error {
 	if err := m.ready(); err != nil {
 		return err
 	}
-	time.Sleep(m.settle / 4) // what the start of the server left is collected: it is not the connections'
+	time.Sleep(m.settle / 4) // as the looks at the crowd, this one is at a server at rest
 	if err := m.sample(labelBefore); err != nil {
 		return err
 	}
@@ -176,6 +176,7 @@ func (m *measurement) ask() error {
 
 // ready returns when the server says that it is.
 func (m *measurement) ready() error {
+	// Nobody tells when a server is ready: it is asked again and again.
 	for deadline := time.Now().Add(startWait); m.server.alive(); time.Sleep(lookEvery / 4) {
 		if answer, err := http.Get(adminURL + "/readyz"); err == nil {
 			answer.Body.Close()
@@ -205,7 +206,7 @@ func (m *measurement) follow() (int, error) {
 	begun := time.Now()
 	var printed, full, opened time.Time
 	idle := false
-	for ; ; time.Sleep(lookEvery) {
+	for ; ; time.Sleep(lookEvery) { // between two looks: this side must cost the guest little
 		if code, err := os.ReadFile(statusFile); err == nil {
 			return strconv.Atoi(strings.TrimSpace(string(code)))
 		}

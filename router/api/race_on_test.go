@@ -2,4 +2,4 @@
 
 package api
 
-const raceAllocations = 40
+const raceAllocations = 17

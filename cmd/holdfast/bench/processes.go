@@ -37,13 +37,12 @@ const (
 
 // child is one further process.
 type child struct {
-	process int // from 1
-	cmd     *exec.Cmd
-	in      io.Closer
-	err     tail
-	ended   chan struct{} // closed when it has handed in its outcome, or will not
-	theirs  outcome       // valid after ended
-	fault   error         // valid after ended
+	cmd    *exec.Cmd
+	in     io.Closer
+	err    tail
+	ended  chan struct{} // closed when it has handed in its outcome, or will not
+	theirs outcome       // valid after ended
+	fault  error         // valid after ended
 }
 
 // startChildren starts processes 1 to Processes-1. program is the command that
@@ -51,46 +50,42 @@ type child struct {
 func (c *crew) startChildren(program []string, board *os.File) ([]*child, error) {
 	var all []*child
 	for k := 1; k < c.params.Processes; k++ {
-		one := &child{process: k, cmd: exec.Command(program[0], program[1:]...), ended: make(chan struct{}), theirs: outcome{Tally: newTally(0)}}
-		one.cmd.ExtraFiles = []*os.File{board}
-		if err := one.start(c); err != nil {
+		one, err := c.startChild(program, board, k)
+		if err != nil {
 			c.board.stop()
-			return all, one.failed(err)
+			return all, fmt.Errorf("%w: process %d: %w", ErrChild, k, err)
 		}
 		all = append(all, one)
 	}
 	return all, nil
 }
 
-func (one *child) start(c *crew) error {
-	text, err := json.Marshal(job{Params: c.params, Secret: c.params.AppSecret, Process: one.process, Run: string(c.run[:]),
+func (c *crew) startChild(program []string, board *os.File, k int) (*child, error) {
+	text, err := json.Marshal(job{Params: c.params, Secret: c.params.AppSecret, Process: k, Run: string(c.run[:]),
 		Host: c.target.host, Prefix: c.target.prefix, Port: c.target.port, Destinations: c.target.destinations, Sources: c.sources})
 	if err != nil {
-		return err
+		return nil, err
 	}
+	one := &child{cmd: exec.Command(program[0], program[1:]...), ended: make(chan struct{}), theirs: outcome{Tally: newTally(0)}}
 	one.cmd.Stderr = &one.err
+	one.cmd.ExtraFiles = []*os.File{board}
 	in, err := one.cmd.StdinPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	out, err := one.cmd.StdoutPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := one.cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
 	one.in = in
 	go one.attend(out, c.board)
 	if _, err := in.Write(append(text, '\n')); err != nil {
 		in.Close() // it is ending: attend finds out how, and its last words say why
 	}
-	return nil
-}
-
-// failed is err with who it was and its last words.
-func (one *child) failed(err error) error {
-	return fmt.Errorf("%w: process %d: %w: %s", ErrChild, one.process, err, one.err.String())
+	return one, nil
 }
 
 // attend takes the outcome, and reaps the process whenever it ends.
@@ -109,13 +104,13 @@ func (one *child) attend(out io.Reader, b *board) {
 // them end.
 func gather(children []*child, out *outcome, linger bool) error {
 	var faults []error
-	for _, one := range children {
+	for k, one := range children {
 		<-one.ended
 		if !linger {
 			one.in.Close()
 		}
 		if one.fault != nil {
-			faults = append(faults, one.failed(one.fault))
+			faults = append(faults, fmt.Errorf("%w: process %d: %w: %s", ErrChild, k+1, one.fault, one.err.String()))
 			continue
 		}
 		out.Tally.merge(one.theirs.Tally)
