@@ -2,12 +2,8 @@ package netio
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +11,7 @@ import (
 	"github.com/holdfast-edge/holdfast/frame"
 	"github.com/holdfast-edge/holdfast/netio/wheel"
 	"github.com/holdfast-edge/holdfast/tuning/offheap"
+	"github.com/holdfast-edge/holdfast/tuning/statm"
 )
 
 // Conns is what a session may do to its loop's connections; every call is made
@@ -312,22 +309,8 @@ func (s *Server) overMemory() bool {
 	if bound == 0 {
 		return false
 	}
-	resident, err := residentBytes()
-	return err == nil && resident+uint64(s.admission.live.Load())*4096 > bound
-}
-
-// residentBytes reads the second field of /proc/self/statm (proc(5)): pages.
-func residentBytes() (uint64, error) {
-	text, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(text))
-	if len(fields) < 2 {
-		return 0, errors.New("netio: /proc/self/statm: unexpected format")
-	}
-	pages, err := strconv.ParseUint(fields[1], 10, 64)
-	return pages * uint64(os.Getpagesize()), err
+	memory, err := statm.Read()
+	return err == nil && memory.Resident+uint64(s.admission.live.Load())*4096 > bound
 }
 
 func (s *Server) closeListeners() {

@@ -1,16 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-edge/holdfast/tuning/statm"
 )
 
 // runtimeMetrics are what /metrics shows of the Go runtime beside the base set of
@@ -85,8 +85,7 @@ func ownUsage() (u unix.Rusage, err error) {
 // It keeps no state between scrapes and takes no lock.
 type processCollector struct {
 	// Immutable after newProcessCollector.
-	sources  processSources
-	pageSize uint64
+	sources processSources
 
 	cpu, resident, virtual, started *prometheus.Desc
 }
@@ -94,7 +93,7 @@ type processCollector struct {
 func newProcessCollector(s processSources) *processCollector {
 	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
 	return &processCollector{
-		sources: s, pageSize: uint64(os.Getpagesize()),
+		sources:  s,
 		cpu:      desc("process_cpu_seconds_total", "CPU time of this process, user and system."),
 		resident: desc("process_resident_memory_bytes", "Memory of this process that is in RAM; the kernel's memory for its sockets is not in it."),
 		virtual:  desc("process_virtual_memory_bytes", "Address space of this process."),
@@ -119,23 +118,12 @@ func (c *processCollector) Collect(out chan<- prometheus.Metric) {
 		seconds := time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 		out <- prometheus.MustNewConstMetric(c.cpu, prometheus.CounterValue, seconds)
 	}
-	text, err := c.sources.ReadFile("/proc/self/statm")
+	text, err := c.sources.ReadFile(statm.Path)
 	if err != nil {
 		return
 	}
-	if virtual, resident, ok := parseStatm(text); ok {
-		gauge(c.virtual, float64(virtual*c.pageSize))
-		gauge(c.resident, float64(resident*c.pageSize))
+	if m, err := statm.Parse(text); err == nil {
+		gauge(c.virtual, float64(m.Virtual))
+		gauge(c.resident, float64(m.Resident))
 	}
-}
-
-// parseStatm reads the first two figures of /proc/self/statm. Unit: pages.
-func parseStatm(text []byte) (virtual, resident uint64, ok bool) {
-	fields := bytes.Fields(text)
-	if len(fields) < 2 {
-		return 0, 0, false
-	}
-	virtual, errVirtual := strconv.ParseUint(string(fields[0]), 10, 64)
-	resident, errResident := strconv.ParseUint(string(fields[1]), 10, 64)
-	return virtual, resident, errVirtual == nil && errResident == nil
 }

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/holdfast-edge/holdfast/tuning"
+	"github.com/holdfast-edge/holdfast/tuning/statm"
 )
 
 // memory is the resident size of a process, in bytes.
@@ -84,19 +82,11 @@ func prepareDescriptors(p *Params) (limit uint64, err error) {
 
 // residentBytes is this process's resident size, 0 when /proc does not tell.
 func residentBytes() int64 {
-	text, err := os.ReadFile("/proc/self/statm")
+	m, err := statm.Read()
 	if err != nil {
 		return 0
 	}
-	fields := strings.Fields(string(text))
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, err := strconv.ParseInt(fields[1], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return pages * int64(os.Getpagesize())
+	return int64(m.Resident)
 }
 
 // newRunID is a name that no other run is likely to have.
