@@ -14,6 +14,9 @@ const (
 	// acceptBatch is how many sockets one wake-up takes before other goroutines
 	// get their turn.
 	acceptBatch = 16
+	// acceptsInARow is how many it takes before other threads get theirs: behind all
+	// sixteen a loop would wait for 200 us.
+	acceptsInARow = 2
 	// A kernel without descriptors or memory is asked again after firstBackoff,
 	// doubling to lastBackoff.
 	firstBackoff = 10 * time.Millisecond
@@ -84,7 +87,10 @@ func (a *acceptor) run() {
 // batch accepts up to acceptBatch sockets. It returns false when the queue is
 // empty and true when it wants to be called again, after a.pause.
 func (a *acceptor) batch(fd int) bool {
-	for range acceptBatch {
+	for n := range acceptBatch {
+		if n > 0 && n%acceptsInARow == 0 {
+			a.srv.kernel.yield()
+		}
 		if wait := a.srv.admission.wait(a.srv.door.conversations()); wait > 0 {
 			a.results[acceptThrottled].Add(1)
 			a.pause = wait

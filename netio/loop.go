@@ -25,12 +25,13 @@ const (
 	// eventsPerWait is the size of one epoll_wait. In a mass return each event is a
 	// handshake: commands, the others' events, wait behind few of them. Where more
 	// events wait, they have eventSlice before pending walks go on.
-	eventsPerWait = 4
+	eventsPerWait = 2
 	eventSlice    = 60 * time.Microsecond
-	// giveWayEvery is how long a loop that does not sleep keeps its thread from others.
-	// A kernel without a timer for it takes a thread off its processor at its ticks
-	// alone, 4 ms apart at 250 Hz, however short those who wait would need it.
-	giveWayEvery = 50 * time.Microsecond
+	// giveWayEvery is how long a loop that does not sleep keeps its thread from others;
+	// it looks between any two events. A kernel without a timer for it takes a thread off
+	// its processor at its ticks alone, 4 ms apart at 250 Hz, however short those who wait
+	// would need it.
+	giveWayEvery = 30 * time.Microsecond
 	// goschedEvery is the same for its processor of Go's scheduler. It is longer: to give
 	// one up while another is idle wakes a thread that takes the loop over.
 	goschedEvery = time.Millisecond
@@ -188,6 +189,7 @@ func (l *loop) turn() {
 	l.collect(woken)
 	for _, ev := range l.events[:l.ready] {
 		l.event(int(ev.Fd), ev.Events)
+		l.giveWay(l.srv.clock.now())
 	}
 	l.readPostponed()
 	l.settle()
