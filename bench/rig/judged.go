@@ -153,7 +153,8 @@ func (d *document) store(dir string, progress io.Writer) error {
 type circumstances struct {
 	Date    string   `json:"date"` // RFC 3339, UTC
 	Commit  string   `json:"commit"`
-	Dirty   bool     `json:"dirty"` // the tree had changes that the commit does not hold
+	Dirty   bool     `json:"dirty"`             // the tree had changes that the commit does not hold
+	Against string   `json:"against,omitempty"` // the commit of the server "before"
 	Machine host     `json:"machine"`
 	CPUs    [2]int   `json:"server_and_client_cpu"`
 	Noise   noise    `json:"noise"`   // over all runs
@@ -168,6 +169,7 @@ func newCircumstances(h host, c common, at cpus) circumstances {
 		o.Doubts = append(o.Doubts, fmt.Sprintf("1-minute load was %.2f at the start, above %.1f", h.Load[0], maxLoad))
 	}
 	o.Commit, o.Dirty = commit(c.root)
+	o.Against = c.commit
 	return o
 }
 

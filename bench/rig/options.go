@@ -16,6 +16,8 @@ type common struct {
 	root      string // module root: where go build runs and bench/floor/floor.c lies
 	holdfast  string // "" builds ./cmd/holdfast afresh, so that no old binary is measured by mistake
 	compare   named  // further servers, measured in turn with the others
+	against   string // a git revision whose holdfast is one of them; "": none
+	commit    string // what against stands for, once check has found it
 	serverCPU int    // -1: the highest allowed CPU
 	clientCPU int    // -1: the lowest allowed CPU that is not the server's
 	wait      string // how the client waits for input: see waitMode
@@ -31,7 +33,7 @@ func (n *named) Set(v string) error {
 	if !ok || name == "" || strings.TrimSpace(command) == "" {
 		return fmt.Errorf("want name=command, have %q", v)
 	}
-	if name == "floor" || name == "holdfast" || slices.ContainsFunc(*n, func(e struct{ name, command string }) bool { return e.name == name }) {
+	if slices.Contains([]string{"floor", "holdfast", before}, name) || slices.ContainsFunc(*n, func(e struct{ name, command string }) bool { return e.name == name }) {
 		return fmt.Errorf("the name %q is taken", name)
 	}
 	*n = append(*n, struct{ name, command string }{name, command})
@@ -42,6 +44,7 @@ func (c *common) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.root, "root", "", "module root (default: found upwards from the working directory)")
 	fs.StringVar(&c.holdfast, "holdfast", "", "holdfast binary to measure (default: built from ./cmd/holdfast)")
 	fs.Var(&c.compare, "compare", "`name=command` of a further server, repeatable: a holdfast binary, or a command line with {port}, {listen}, {admin}, {data}")
+	fs.StringVar(&c.against, "against", "", "git `revision` (HEAD~1, a branch, a commit) that is built in a worktree of its own and measured beside, as the server \"before\"")
 	fs.IntVar(&c.serverCPU, "server-cpu", -1, "CPU of the servers (default: the highest)")
 	fs.IntVar(&c.clientCPU, "client-cpu", -1, "CPU of the client (default: the lowest other one)")
 	fs.StringVar(&c.wait, "client", "spin", "how the client waits for input: spin, poll or block")
@@ -52,21 +55,33 @@ func (c *common) check() error {
 	if _, err := parseWait(c.wait); err != nil {
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
-	if c.root != "" {
-		return nil
+	var err error
+	if c.root == "" {
+		if c.root, err = moduleRoot(); err != nil {
+			return err
+		}
 	}
+	if c.against != "" {
+		if c.commit, err = resolve(c.root, c.against); err != nil {
+			return fmt.Errorf("%w: %w", errRefused, err)
+		}
+	}
+	return nil
+}
+
+// moduleRoot is the first directory upwards from the working directory that holds the floor program.
+func moduleRoot() (string, error) {
 	dir, err := os.Getwd()
 	for err == nil {
 		if _, err := os.Stat(filepath.Join(dir, "bench", "floor", "floor.c")); err == nil {
-			c.root = dir
-			return nil
+			return dir, nil
 		}
 		if filepath.Dir(dir) == dir {
 			break
 		}
 		dir = filepath.Dir(dir)
 	}
-	return fmt.Errorf("%w: bench/floor/floor.c not found upwards from the working directory: run in the repository or give -root", errRefused)
+	return "", fmt.Errorf("%w: bench/floor/floor.c not found upwards from the working directory: run in the repository or give -root", errRefused)
 }
 
 // plan is how much "rig all" does.

@@ -65,8 +65,8 @@ func (t target) arguments(port, admin int, data string) []string {
 	return append(out, t.extra...)
 }
 
-// targets builds or finds the servers with the given names, all of them when none is given. Order: floor, holdfast, then
-// -compare in its order. clean removes what was built.
+// targets builds or finds the servers with the given names, all of them when none is given. Order: floor, holdfast, the
+// one of -against, then -compare in its order. clean removes what was built.
 func (c common) targets(progress io.Writer, names ...string) (ts []target, clean func(), err error) {
 	dir, err := os.MkdirTemp("", "holdfast-rig-bin-")
 	if err != nil {
@@ -111,13 +111,21 @@ func (c common) targets(progress io.Writer, names ...string) (ts []target, clean
 		}
 		ts = append(ts, target{name: "holdfast", command: []string{path}, pusher: true})
 	}
+	if c.commit != "" && wanted(before) {
+		fmt.Fprintf(progress, "building ./cmd/holdfast of %.12s\n", c.commit)
+		path, err := buildCommit(c.root, c.commit, dir)
+		if err != nil {
+			return nil, clean, err
+		}
+		ts = append(ts, target{name: before, command: []string{path}, pusher: true})
+	}
 	for _, o := range c.compare {
 		if wanted(o.name) {
 			ts = append(ts, target{name: o.name, command: strings.Fields(o.command), pusher: true})
 		}
 	}
 	if len(names) > 0 && len(ts) != len(names) {
-		return nil, clean, fmt.Errorf("%w: no server named %s: floor, holdfast, or a name given with -compare", errRefused, strings.Join(names, ", "))
+		return nil, clean, fmt.Errorf("%w: no server named %s: floor, holdfast, before with -against, or a name given with -compare", errRefused, strings.Join(names, ", "))
 	}
 	return ts, clean, nil
 }
