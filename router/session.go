@@ -146,6 +146,13 @@ func (s *Shard) Closed(now int64, conn uint32, _ frame.CloseReason) {
 func (s *Shard) Message(now int64, conn uint32, op frame.Opcode, p []byte) error {
 	s.enter()
 	s.now = now
+	err := s.message(conn, op, p)
+	s.decoder.Forget(&s.msg)
+	return err
+}
+
+// message handles p, which is read into s.msg.
+func (s *Shard) message(conn uint32, op frame.Opcode, p []byte) error {
 	x := s.sessions.at(conn)
 	if x.flags&flagEnding != 0 {
 		return nil

@@ -34,10 +34,7 @@ const maxScratch = 64 << 10
 //
 // Decode does not allocate, but for messages with more escaped text than any before.
 func (d *Decoder) Decode(p []byte, m *Message) error {
-	*m = Message{}
-	if cap(d.scratch) > maxScratch {
-		d.scratch = nil
-	}
+	d.Forget(m)
 	var event, channel, data []byte
 	o := openObject(p)
 	for o.next() {
@@ -64,6 +61,16 @@ func (d *Decoder) Decode(p []byte, m *Message) error {
 	d.kept = len(d.scratch)
 	m.Data, m.DataIsString = data, isString(data)
 	return nil
+}
+
+// Forget empties m, which aliases the input that it was read from, and gives up memory
+// beyond 64 KiB: a decoder that gets no other message for hours must not keep the last
+// one, which may be megabytes.
+func (d *Decoder) Forget(m *Message) {
+	*m = Message{}
+	if cap(d.scratch) > maxScratch {
+		d.scratch, d.kept = nil, 0
+	}
 }
 
 // String returns the text of a JSON string, such as Message.Data when DataIsString.
