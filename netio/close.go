@@ -134,7 +134,7 @@ func (l *loop) shutIfDrained(slot uint32, r *record) {
 // drain throws input away until the peer's FIN.
 func (l *loop) drain(slot uint32, r *record) {
 	for range readsPerWake {
-		n, errno := l.kernel.read(int(slot), l.scratch)
+		n, errno := l.kernel.read(int(slot), l.scratch[:readBytes])
 		switch {
 		case errno == syscall.EAGAIN:
 			return
@@ -146,7 +146,7 @@ func (l *loop) drain(slot uint32, r *record) {
 				l.kill(slot, r, frame.PeerClosed)
 			}
 			return // half closed, still reading: the queue may yet leave
-		case n < len(l.scratch) && r.flags&flagHalfShut == 0:
+		case n < readBytes && r.flags&flagHalfShut == 0:
 			return
 		}
 	}

@@ -18,10 +18,14 @@ import (
 )
 
 const (
-	// scratchBytes is one read; a connection's message is parsed in it.
+	// scratchBytes is room for the largest head, and for one read.
 	scratchBytes = 64 << 10
-	// readsPerWake bounds what one socket may take of a turn: 256 KiB.
-	readsPerWake = 4
+	// readBytes is one read, which is parsed where it is. A client that sends small
+	// messages without a pause has some 150 of them in it.
+	readBytes = 16 << 10
+	// readSlice is what one socket may take of a turn, and readsPerWake: 256 KiB.
+	readSlice    = 100 * time.Microsecond
+	readsPerWake = 16
 	// eventsPerWait is the size of one epoll_wait. In a mass return each event is a
 	// handshake: commands, the others' events, wait behind few of them. Where more
 	// events wait, they have eventSlice before pending walks go on.
@@ -76,6 +80,7 @@ type loop struct {
 	gathered int                // commands of the last gather
 	gaveWay  int64              // when the thread was last given up
 	gosched  int64              // when Go's processor was
+	looked   int64              // at the clock, between events
 	tick     wheel.Tick
 	resumed  wheel.Tick // last time the process came back from a stop; 0 = never
 	gens     uint32     // last generation given
@@ -183,7 +188,7 @@ func (l *loop) turn() {
 	woken := l.poll0()
 	began := l.srv.clock.now()
 	jump := began - l.now
-	l.now = began
+	l.now, l.looked = began, began
 	l.turns.Add(1)
 
 	l.collect(woken)
@@ -217,6 +222,7 @@ func (l *loop) turn() {
 // scheduler would take the processor from it after 10 ms, the kernel's at its next
 // tick.
 func (l *loop) giveWay(now int64) {
+	l.looked = now
 	if now-l.gaveWay < int64(giveWayEvery) {
 		return
 	}
@@ -358,6 +364,7 @@ func (l *loop) readPostponed() {
 		case stateClosing:
 			l.drain(slot, r)
 		}
+		l.giveWay(l.srv.clock.now())
 	}
 	l.spare = list
 }

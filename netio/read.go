@@ -44,8 +44,8 @@ func (t *partialTable) release(i uint32) {
 	}
 }
 
-// readable reads what the socket has, at most readsPerWake times; the rest waits
-// for the next turn, behind the other sockets.
+// readable reads what the socket has, for readSlice; the rest waits for the next turn,
+// behind the other sockets.
 func (l *loop) readable(slot uint32, r *record) {
 	if r.flags&flagPaused != 0 {
 		return // the edge is not lost: Resume reads
@@ -59,7 +59,7 @@ func (l *loop) readable(slot uint32, r *record) {
 
 func (l *loop) readLoop(slot uint32, r *record) {
 	for range readsPerWake {
-		n, errno := l.kernel.read(int(slot), l.scratch)
+		n, errno := l.kernel.read(int(slot), l.scratch[:readBytes])
 		switch {
 		case errno == syscall.EAGAIN:
 			return
@@ -78,10 +78,13 @@ func (l *loop) readLoop(slot uint32, r *record) {
 		if r.state != stateOpen || r.flags&flagPaused != 0 {
 			return
 		}
-		if n < len(l.scratch) && r.flags&flagHalfShut == 0 {
+		if n < readBytes && r.flags&flagHalfShut == 0 {
 			// A short read means that the queue is empty (epoll(7)); the next byte, or
 			// the FIN, is a new edge.
 			return
+		}
+		if l.srv.clock.now()-l.looked >= int64(readSlice) {
+			break
 		}
 	}
 	l.readLater(slot, r)
