@@ -17,7 +17,11 @@ const (
 	stuckQueue   = 64 << 10  // limits.queue_bytes by default: what the server holds for one that does not read
 	stuckReceive = 4 << 10   // SO_RCVBUF of one that stopped: its kernel then holds little, and the server's queue fills soon
 	stuckAwake   = 208 << 10 // SO_RCVBUF of one that reads again, as sockets have it by default
-	stuckTimeout = 2 * time.Minute
+	stuckTimeout = 4 * time.Minute
+	// stuckSilence is how long nothing may come for those who read again. Their buffer was made smaller than what was on
+	// its way, so their kernel dropped some of it, and the server's sends it anew at an interval that doubles up to
+	// TCP_RTO_MAX, 120 s.
+	stuckSilence = 130 * time.Second
 )
 
 // stuckPlan is one crowd of which some stop reading.
@@ -190,7 +194,7 @@ func (s *standstill) phase(name string, d time.Duration) (int64, error) {
 	if err := s.o.leave(); err != nil {
 		return 0, err
 	}
-	if err := s.reach(func() bool { return s.missing() == 0 }); err != nil {
+	if err := s.reach(recoverSilence, func() bool { return s.missing() == 0 }); err != nil {
 		return 0, err
 	}
 	m, err := s.c.srv.scrape(s.b.ctx)
@@ -249,21 +253,21 @@ func (s *standstill) finish() error {
 			return fmt.Errorf("epoll_ctl: %w", err)
 		}
 	}
-	if err := s.reach(func() bool { return s.caughtUp() == s.plan.stuck }); err != nil {
+	if err := s.reach(stuckSilence, func() bool { return s.caughtUp() == s.plan.stuck }); err != nil {
 		return err
 	}
 	r.CaughtUp = s.caughtUp()
 	return nil
 }
 
-// reach handles input until done, or until nothing has come for a while.
-func (s *standstill) reach(done func() bool) error {
+// reach handles input until done, or until nothing has come for so long.
+func (s *standstill) reach(silence time.Duration, done func() bool) error {
 	last, before := s.c.now(), s.c.received
 	return s.c.until(stuckTimeout, "the last events", func() bool {
 		if s.c.received != before {
 			last, before = s.c.now(), s.c.received
 		}
-		return (done() && s.load.idle()) || s.c.now()-last > int64(recoverSilence)
+		return (done() && s.load.idle()) || s.c.now()-last > int64(silence)
 	})
 }
 
