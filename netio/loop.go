@@ -23,7 +23,8 @@ const (
 	// readBytes is one read, which is parsed where it is. A client that sends small
 	// messages without a pause has some 150 of them in it.
 	readBytes = 16 << 10
-	// readSlice is what one socket may take of a turn, and readsPerWake: 256 KiB.
+	// readSlice is when a socket that has more input has had its share of a turn; a read
+	// that has begun is handled whole. readsPerWake bounds it by bytes: 256 KiB.
 	readSlice    = 100 * time.Microsecond
 	readsPerWake = 16
 	// eventsPerWait is the size of one epoll_wait. In a mass return each event is a
@@ -80,7 +81,7 @@ type loop struct {
 	gathered int                // commands of the last gather
 	gaveWay  int64              // when the thread was last given up
 	gosched  int64              // when Go's processor was
-	looked   int64              // at the clock, between events
+	looked   int64              // at the clock, between events: where a socket's slice begins
 	tick     wheel.Tick
 	resumed  wheel.Tick // last time the process came back from a stop; 0 = never
 	gens     uint32     // last generation given

@@ -44,8 +44,8 @@ func (t *partialTable) release(i uint32) {
 	}
 }
 
-// readable reads what the socket has, for readSlice; the rest waits for the next turn,
-// behind the other sockets.
+// readable reads what the socket has, once and then until readSlice is over; the rest
+// waits for the next turn, behind the other sockets.
 func (l *loop) readable(slot uint32, r *record) {
 	if r.flags&flagPaused != 0 {
 		return // the edge is not lost: Resume reads

@@ -154,10 +154,10 @@ func noiseSince(start machineTimes) noise {
 
 // commit names the working tree at root, and says whether it has changes that no commit holds.
 func commit(root string) (id string, dirty bool) {
-	b, err := exec.Command("git", "-C", root, "rev-parse", "HEAD").Output()
+	id, err := resolve(root, "HEAD")
 	if err != nil {
 		return "unknown", true
 	}
-	b2, err := exec.Command("git", "-C", root, "status", "--porcelain").Output()
-	return strings.TrimSpace(string(b)), err != nil || len(bytes.TrimSpace(b2)) > 0
+	changes, err := exec.Command("git", "-C", root, "status", "--porcelain").Output()
+	return id, err != nil || len(bytes.TrimSpace(changes)) > 0
 }

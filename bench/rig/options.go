@@ -63,7 +63,7 @@ func (c *common) check() error {
 	}
 	if c.against != "" {
 		if c.commit, err = resolve(c.root, c.against); err != nil {
-			return fmt.Errorf("%w: %w", errRefused, err)
+			return fmt.Errorf("%w: -against: %w", errRefused, err)
 		}
 	}
 	return nil

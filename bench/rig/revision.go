@@ -17,9 +17,9 @@ func resolve(root, revision string) (string, error) {
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
-			return "", fmt.Errorf("revision %q of -against: %s", revision, strings.TrimSpace(string(exit.Stderr)))
+			return "", fmt.Errorf("revision %q: %s", revision, strings.TrimSpace(string(exit.Stderr)))
 		}
-		return "", fmt.Errorf("revision %q of -against: %w", revision, err)
+		return "", fmt.Errorf("revision %q: %w", revision, err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }

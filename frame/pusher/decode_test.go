@@ -192,19 +192,26 @@ func TestDecoderReuse(t *testing.T) {
 func TestDecoderForgetsLargeScratch(t *testing.T) {
 	var d Decoder
 	var m Message
-	large := []byte(`{"event":"e","data":"` + strings.Repeat(`\u0061`, 2*maxScratch) + `"}`)
-	if err := d.Decode(large, &m); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := d.String(m.Data); err != nil {
-		t.Fatal(err)
-	}
-	d.Forget(&m)
-	if n := cap(d.scratch); n > maxScratch || m.Event != nil || m.Data != nil {
-		t.Errorf("the decoder keeps %d bytes, and the message %q", n, m.Event)
-	}
-	if err := d.Decode([]byte(`{"event":"\u0061"}`), &m); err != nil || string(m.Event) != "a" {
-		t.Errorf("the next message: %q, %v", m.Event, err)
+	for end, next := range map[string]func() error{
+		"the next message": func() error { return d.Decode([]byte(`{"event":"e"}`), &m) },
+		"Forget":           func() error { d.Forget(&m); return nil },
+	} {
+		large := []byte(`{"event":"e","data":"` + strings.Repeat(`\u0061`, 2*maxScratch) + `"}`)
+		if err := d.Decode(large, &m); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.String(m.Data); err != nil {
+			t.Fatal(err)
+		}
+		if err := next(); err != nil {
+			t.Fatal(err)
+		}
+		if n := cap(d.scratch); n > maxScratch || m.Data != nil {
+			t.Errorf("after %s the decoder keeps %d bytes, and %d of the message", end, n, len(m.Data))
+		}
+		if err := d.Decode([]byte(`{"event":"\u0061"}`), &m); err != nil || string(m.Event) != "a" {
+			t.Errorf("the message behind %s: %q, %v", end, m.Event, err)
+		}
 	}
 }
 
