@@ -95,7 +95,7 @@ func (r *Report) checkHeads(path string) FileReport {
 	f := FileReport{Name: filepath.Base(path), Bytes: bytesInUse(path)}
 	h := headsFile{path: path}
 	keys := 0
-	f.Err = walkFile(path, func(bucket, k, v []byte) error {
+	f.Err = walkNewest(path, func(bucket, k, v []byte) error {
 		switch {
 		case bytes.Equal(bucket, bucketMeta) && bytes.Equal(k, cleanName):
 			r.Clean = true

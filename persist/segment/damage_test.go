@@ -189,6 +189,44 @@ func survives(t *testing.T, dir string, cfg Config) (aside int, fault string) {
 	return aside, ""
 }
 
+// Without one of its two meta pages a file of bbolt is what it was before its last
+// commit, or what it is: nobody can tell. Older heads would give sequence numbers out
+// a second time.
+func TestHeadsAreNeverOlderThanTheyWere(t *testing.T) {
+	for meta := range int64(2) {
+		for _, byteOfPage := range []int64{16, 31, 64, 79} { // magic, flags, transaction, checksum
+			d := newDesk(t)
+			d.Publish("a", 0, 1, 10)
+			d.Publish("a", 0, 11, 20)
+			d.Crash()
+			flip(t, filepath.Join(d.cfg.Dir, HeadsFile), meta*imagePage+byteOfPage)
+			if r, err := Check(d.cfg.Dir); err != nil || r.Damaged() != 1 || !errors.Is(r.Files[0].Err, ErrDamaged) {
+				t.Errorf("byte %d of meta page %d: the check finds %+v, %v", byteOfPage, meta, r.Files, err)
+			}
+			damage := d.OpenDamaged()
+			if len(damage) != 1 || damage[0].File != HeadsFile || !errors.Is(damage[0].Err, ErrDamaged) {
+				t.Errorf("byte %d of meta page %d: reported %v", byteOfPage, meta, damage)
+			}
+			if h, ok, err := d.Head("a"); ok || err != nil {
+				t.Errorf("byte %d of meta page %d: the head is %+v, %v", byteOfPage, meta, h, err)
+			}
+			d.Want("a", 0, 20, 1, 20)
+		}
+	}
+}
+
+func flip(t *testing.T, path string, at int64) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[at] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A file that shrinks under its mapping raises SIGBUS where it is read.
 func TestAMemoryFaultIsDamage(t *testing.T) {
 	d := newDesk(t)

@@ -127,7 +127,8 @@ func (h *headsFile) create() error {
 }
 
 // walk checks every page and value of a file that nobody writes, fills the set of
-// heads and counts the keys.
+// heads and counts the keys. Heads of before the last commit would give sequence
+// numbers out a second time, so a file that may hold these is damaged.
 func (h *headsFile) walk(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -137,7 +138,7 @@ func (h *headsFile) walk(path string) error {
 	if err := lockShared(f); err != nil {
 		return err
 	}
-	return walkFile(path, h.take)
+	return walkNewest(path, h.take)
 }
 
 // take checks one value of the walk and notes it.

@@ -35,6 +35,7 @@ type pageFile struct {
 	root     uint64 // of the newest valid meta page
 	freelist uint64
 	high     uint64 // pages from here on are not in use
+	oneMeta  bool   // the other meta page is damaged, and may have been the newer one
 	seen     []uint64
 
 	// leaf is called for every key with the bucket that holds it; it borrows.
@@ -70,7 +71,7 @@ var native = binary.NativeEndian
 func openPages(r io.ReaderAt, size int64) (*pageFile, error) {
 	p := &pageFile{r: r, size: size}
 	var txid uint64
-	found := false
+	found := 0
 	// The second meta page is at the first page size that fits.
 	for at := int64(0); at <= maxPageBytes; at = max(at*2, minPageBytes) {
 		var buf [pageHeader + metaBytes]byte
@@ -91,14 +92,16 @@ func openPages(r io.ReaderAt, size int64) (*pageFile, error) {
 			at != 0 && at != page:
 			continue
 		}
-		if id := native.Uint64(m[48:]); !found || id > txid {
-			found, txid = true, id
+		found++
+		if id := native.Uint64(m[48:]); found == 1 || id > txid {
+			txid = id
 			p.page, p.root = page, native.Uint64(m[16:])
 			p.freelist, p.high = native.Uint64(m[32:]), native.Uint64(m[40:])
 		}
 	}
+	p.oneMeta = found == 1
 	switch {
-	case !found:
+	case found == 0:
 		return nil, errors.New("no valid meta page")
 	case !p.metaHeader(0) || !p.metaHeader(1):
 		return nil, errors.New("a meta page calls itself something else")
@@ -401,9 +404,22 @@ func withPages(path string, f func(*pageFile) error) error {
 	return nil
 }
 
-// walkFile checks the structure of a bbolt file and visits its values.
+// walkFile checks the structure of a bbolt file and visits its values. Of a file with
+// one damaged meta page these may be those before the last commit.
 func walkFile(path string, visit func(bucket, k, v []byte) error) error {
 	return withPages(path, func(p *pageFile) error { return p.walk(visit) })
+}
+
+// walkNewest is walkFile for a file that must not be taken for older than it is. A
+// meta page is less than a sector, so what a power cut leaves of it is the former or
+// the new one: one that is neither was damaged later, and may have been the newer.
+func walkNewest(path string, visit func(bucket, k, v []byte) error) error {
+	return withPages(path, func(p *pageFile) error {
+		if p.oneMeta {
+			return errors.New("a meta page is damaged, the other one may be older than the last commit")
+		}
+		return p.walk(visit)
+	})
 }
 
 // bytesInUse is 0 for a file whose meta pages are damaged. A file is longer than
