@@ -63,6 +63,13 @@ export class Reader {
     for (const [channel, ledger] of this.ledgers) await ledger.reaches(press.last.get(channel));
   }
 
+  // counts waits until a presence channel has that many members.
+  async counts(channel, members) {
+    while (this.tab.pusher.channel(channel).members.count !== members) {
+      await this.tab.frames.next('pusher_internal:member_added', (_, r) => r.channel === channel);
+    }
+  }
+
   position(channel) {
     return this.recovery.position(channel);
   }

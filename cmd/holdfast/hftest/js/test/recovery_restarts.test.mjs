@@ -66,7 +66,7 @@ describe('a page with recovery', () => {
       perfect(reader, press);
       assert.deepEqual(channels.map((channel) => reader.position(channel).epoch), epochs, reader.name);
     }
-    assert.equal(here.tab.pusher.channel('presence-a').members.count, 2);
+    await here.counts('presence-a', 2);
   });
 
   it('of Laravel Echo misses nothing either', async (t) => {
