@@ -21,6 +21,7 @@ const (
 // buffers lends byte slices by size class. One goroutine; the zero value is ready.
 type buffers struct {
 	free   [maxClass - minClass + 1][][]byte // empty slices of exactly the class's capacity
+	unused [maxClass - minClass + 1]int      // of these, lent at no time since trim
 	pooled int                               // bytes in free
 }
 
@@ -42,6 +43,7 @@ func (b *buffers) get(n int) []byte {
 	p := list[len(list)-1]
 	list[len(list)-1] = nil
 	b.free[class] = list[:len(list)-1]
+	b.unused[class] = min(b.unused[class], len(list)-1)
 	b.pooled -= cap(p)
 	return p
 }
@@ -58,6 +60,22 @@ func (b *buffers) put(p []byte) {
 	}
 	b.free[class] = append(b.free[class], p[:0])
 	b.pooled += size
+}
+
+// trim lets the collector have what was not lent since the last call: a burst's
+// buffers do not outlive it by much, those of a steady stream stay.
+func (b *buffers) trim() {
+	for class, list := range b.free {
+		keep := len(list) - b.unused[class]
+		if keep == 0 {
+			b.free[class] = nil
+		} else {
+			clear(list[keep:])
+			b.free[class] = list[:keep]
+		}
+		b.pooled -= b.unused[class] * (minBuffer << class)
+		b.unused[class] = keep
+	}
 }
 
 // append is append with pooled growth. Capacity doubles with what has arrived,

@@ -37,6 +37,7 @@ type Parser struct {
 	// Owned by the goroutine that calls Parse.
 	buffers  buffers
 	states   []*State // idle
+	unused   int      // of these, taken at no time since Trim
 	inflater inflater
 
 	// Arguments of the running Parse.

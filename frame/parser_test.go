@@ -412,3 +412,42 @@ func TestStatesAreRecycled(t *testing.T) {
 		t.Fatalf("%d states, %d bytes pooled", len(ps.states), ps.buffers.pooled)
 	}
 }
+
+// TestPoolsKeepWhatIsUsed: a burst leaves the pools after two ticks, what a steady
+// stream takes again and again stays.
+func TestPoolsKeepWhatIsUsed(t *testing.T) {
+	ps := NewParser()
+	half := wire(textMore("hello"), control(OpPing, "abc"))[:14]
+	hold := func(n int) {
+		t.Helper()
+		var open []*State
+		for range n {
+			_, st, err := ps.Parse(nil, false, testLimits, bytes.Clone(half), newRecorder())
+			if err != nil {
+				t.Fatal(err)
+			}
+			open = append(open, st)
+		}
+		for _, st := range open {
+			ps.Release(st)
+		}
+	}
+	hold(1000)
+	ps.Trim()
+	if len(ps.states) != 1000 || ps.buffers.pooled != 1000*minBuffer {
+		t.Fatalf("after a burst: %d states, %d bytes pooled", len(ps.states), ps.buffers.pooled)
+	}
+	hold(10)
+	ps.Trim()
+	if len(ps.states) != 10 || ps.buffers.pooled != 10*minBuffer {
+		t.Fatalf("a tick with ten at a time: %d states, %d bytes pooled", len(ps.states), ps.buffers.pooled)
+	}
+	if n := testing.AllocsPerRun(10, func() { ps.Trim(); ps.Release(ps.newState()) }); n != 0 {
+		t.Errorf("%v allocations with one at a time", n)
+	}
+	ps.Trim()
+	ps.Trim()
+	if len(ps.states) != 0 || ps.buffers.pooled != 0 {
+		t.Fatalf("at rest: %d states, %d bytes pooled", len(ps.states), ps.buffers.pooled)
+	}
+}

@@ -53,6 +53,10 @@ func (st *State) MessageOpen() bool {
 	return st.open || st.phase == phaseHeader && !Opcode(st.head[0]&bitsOp).control()
 }
 
+// Message is the size of the open message as far as its frames have announced it, and
+// how much of it is there. Unit: bytes on the wire, compressed if it is.
+func (st *State) Message() (announced uint64, received int) { return st.size, len(st.data) }
+
 // Bytes is the memory that the state holds.
 func (st *State) Bytes() int {
 	return int(unsafe.Sizeof(*st)) + cap(st.data) + cap(st.control)
@@ -67,8 +71,24 @@ func (ps *Parser) newState() *State {
 		return &State{}
 	}
 	st := ps.states[n-1]
+	ps.states[n-1] = nil
 	ps.states = ps.states[:n-1]
+	ps.unused = min(ps.unused, n-1)
 	return st
+}
+
+// Trim gives up what the pools have not lent since the last call. It belongs into a
+// tick of the owner, about a second long; it costs as much as there is to give up.
+func (ps *Parser) Trim() {
+	ps.buffers.trim()
+	keep := len(ps.states) - ps.unused
+	if keep == 0 {
+		ps.states = nil
+	} else {
+		clear(ps.states[keep:])
+		ps.states = ps.states[:keep]
+	}
+	ps.unused = keep
 }
 
 // Release takes back the memory of a connection that ends inside a frame or a

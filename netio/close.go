@@ -84,7 +84,7 @@ var emptyClose = frame.AppendFrame(nil, frame.OpClose, nil)
 // enterClosing moves the record on and lets the handler be told.
 func (l *loop) enterClosing(slot uint32, r *record, reason frame.CloseReason) {
 	l.moveState(r, stateClosing)
-	r.flags &^= flagPaused | flagPinged
+	r.flags &^= flagPaused | flagPinged | flagNoTurn
 	l.dropInput(r)
 	l.wheel.Set(slot, l.tick+lingerTicks)
 	r.pinged, r.acked = l.tick, 0
@@ -222,6 +222,7 @@ func (l *loop) dropInput(r *record) {
 	if p.state != nil {
 		l.parser.Release(p.state)
 	}
+	l.turnOver(p)
 	l.partials.release(r.partial)
 	r.partial = 0
 }

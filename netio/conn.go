@@ -39,6 +39,7 @@ const (
 	flagFinished                     // the stream's answer is complete
 	flagKeep                         // and another request may follow
 	flagHeld                         // the handler asked to be asked: Deliver refuses, Drained is told
+	flagNoTurn                       // inside a large message, and not read before its turn
 )
 
 // record is all that a loop keeps for an idle connection, 36 bytes, in a table

@@ -28,7 +28,7 @@ func (l *loop) expire(slot uint32) {
 func (l *loop) heartbeat(slot uint32, r *record) {
 	lim := l.srv.limits()
 	due := max(r.lastIn, l.resumed) + wheel.Tick(r.activity) + lim.grace
-	if r.partial != 0 {
+	if r.partial != 0 && r.flags&flagNoTurn == 0 {
 		if since := l.partials.rows[r.partial].since; since != 0 {
 			end := max(since, l.resumed) + lim.message
 			if l.tick >= end {

@@ -92,6 +92,7 @@ type loop struct {
 	deflater *frame.Deflater // of the echo path; made on first use
 	iov      []syscall.Iovec
 	partials partialTable
+	large    largeTurns
 	queues   queueTable
 	again    []uint32 // sockets with unread input beyond their share
 	spare    []uint32 // the other half of again, while one is walked
@@ -210,6 +211,9 @@ func (l *loop) turn() {
 	}
 	if t := tickOf(l.now); t != l.tick {
 		l.onTick(t, jump)
+	}
+	if l.large.waiting != nil {
+		l.nextTurns()
 	}
 	ended := l.srv.clock.now()
 	l.stats.turn(ended-began, l.ready)
@@ -376,10 +380,12 @@ func (l *loop) onTick(t wheel.Tick, jump int64) {
 		l.resumed = t
 	}
 	l.stats.wheelLag.Store(uint64(t-l.tick-1) * uint64(time.Second))
+	l.large.newTick(t, l.tick, int(l.stats.queuedNow.Load()))
 	l.tick = t
 	l.wheel.Advance(t, l.expire)
 	l.settle()
 	l.retryQueues()
+	l.parser.Trim()
 	l.session.Tick(l.now)
 	l.settle()
 	l.stats.entries.Store(int64(l.wheel.Len()))

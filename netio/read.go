@@ -14,6 +14,7 @@ type partial struct {
 	state *frame.State // bytes inside a frame or message; nil = none
 	rest  []byte       // input behind a pause, not yet parsed
 	since wheel.Tick   // when the open message began; 0 = no message open
+	turn  turn         // of a large message
 }
 
 // partialTable numbers the partials of a loop; number 0 means none.
@@ -47,8 +48,8 @@ func (t *partialTable) release(i uint32) {
 // readable reads what the socket has, once and then until readSlice is over; the rest
 // waits for the next turn, behind the other sockets.
 func (l *loop) readable(slot uint32, r *record) {
-	if r.flags&flagPaused != 0 {
-		return // the edge is not lost: Resume reads
+	if r.flags&(flagPaused|flagNoTurn) != 0 {
+		return // the edge is not lost: Resume reads, or whoever gives the turn
 	}
 	l.beginCork(slot)
 	if l.parseRest(slot, r) {
@@ -75,7 +76,7 @@ func (l *loop) readLoop(slot uint32, r *record) {
 		r.flags &^= flagPinged
 		l.stats.bytesIn.Add(uint64(n))
 		l.parse(slot, r, l.scratch[:n])
-		if r.state != stateOpen || r.flags&flagPaused != 0 {
+		if r.state != stateOpen || r.flags&(flagPaused|flagNoTurn) != 0 {
 			return
 		}
 		if n < readBytes && r.flags&flagHalfShut == 0 {
@@ -138,6 +139,7 @@ func (l *loop) keep(slot uint32, r *record, st *frame.State) {
 		}
 		p := l.partials.rows[r.partial]
 		p.state, p.since = nil, 0
+		l.turnOver(p)
 		l.dropPartial(r, p)
 		return
 	}
@@ -150,14 +152,20 @@ func (l *loop) keep(slot uint32, r *record, st *frame.State) {
 	}
 	p := l.partials.rows[r.partial]
 	p.state = st
+	l.takeTurn(slot, r, p)
 	switch {
 	case !st.MessageOpen():
 		p.since = 0
 	case p.since == 0 && r.flags&flagEcho == 0:
-		p.since = l.tick
-		if due, ok := l.wheel.Due(slot); !ok || due > l.tick+l.srv.limits().message {
-			l.wheel.Set(slot, l.tick+l.srv.limits().message)
-		}
+		l.startMessage(slot, p)
+	}
+}
+
+// startMessage starts the clock of a message.
+func (l *loop) startMessage(slot uint32, p *partial) {
+	p.since = l.tick
+	if due, ok := l.wheel.Due(slot); !ok || due > l.tick+l.srv.limits().message {
+		l.wheel.Set(slot, l.tick+l.srv.limits().message)
 	}
 }
 
@@ -211,7 +219,7 @@ func (l *loop) parseRest(slot uint32, r *record) bool {
 	if r.partial != 0 && r.flags&flagPaused == 0 {
 		l.dropPartial(r, l.partials.rows[r.partial])
 	}
-	return r.state == stateOpen && r.flags&flagPaused == 0
+	return r.state == stateOpen && r.flags&(flagPaused|flagNoTurn) == 0
 }
 
 // sink receives the parser's events for one connection. One lives in the loop

@@ -54,10 +54,14 @@ func NewTidy() *Tidy {
 	}}
 }
 
-// giveBack collects twice: pools keep what they hold over one collection.
+// giveBack collects twice: pools keep what they hold over one collection. What the
+// runtime passes over it is made to look at again.
 func giveBack() {
 	runtime.GC()
 	debug.FreeOSMemory()
+	if stir() {
+		debug.FreeOSMemory()
+	}
 }
 
 // Look is called about once a second. It reports whether memory was given back, which
