@@ -14,7 +14,12 @@ var errTrace = errors.New("rig: bad gctrace line")
 // collection is one line that a Go program writes for each collection with GODEBUG=gctrace=1:
 //
 //	gc 7 @12.016s 0%: 0.034+1.1+0.0020 ms clock, 0.069+0.10/0.37/0.37+0.0050 ms cpu, 2->3->2 MB, ...
-//	                  |     |   |
+//	                  |     |   |                |     |    |    |    |                      |
+//	                  |     |   |                |     |    |    |    second stop            live afterwards
+//	                  |     |   |                |     |    |    marking in idle time
+//	                  |     |   |                |     |    marking, a quarter of the processors
+//	                  |     |   |                |     marking by those who allocate
+//	                  |     |   |                first stop
 //	                  |     |   second stop of the world: the end of marking
 //	                  |     marking, beside the program
 //	                  first stop of the world, the time until all have stopped included
@@ -24,6 +29,9 @@ type collection struct {
 	number int
 	at     float64    // s since the program's start
 	stops  [2]float64 // ms
+	cpu    float64    // ms, but for the marking in idle time
+	idle   float64    // ms of that
+	live   float64    // MB
 	forced bool       // by a call, or since none came for two minutes
 }
 
@@ -33,26 +41,35 @@ func parseCollection(line string) (c collection, ok bool, err error) {
 	if !found {
 		return c, false, nil
 	}
-	head, rest, found := strings.Cut(rest, "%: ")
-	number, at, found2 := strings.Cut(head, " @")
-	at, _, found3 := strings.Cut(at, "s ")
-	clock, _, found4 := strings.Cut(rest, " ms clock")
+	number, rest, found1 := strings.Cut(rest, " @")
+	at, rest, found2 := strings.Cut(rest, "s ")
+	_, rest, found3 := strings.Cut(rest, "%: ")
+	clock, rest, found4 := strings.Cut(rest, " ms clock, ")
+	cpu, rest, found5 := strings.Cut(rest, " ms cpu, ")
+	sizes, _, found6 := strings.Cut(rest, " MB")
 	phases := strings.Split(clock, "+")
-	if !found || !found2 || !found3 || !found4 || len(phases) != 3 {
+	spent := strings.FieldsFunc(cpu, func(r rune) bool { return r == '+' || r == '/' })
+	heaps := strings.Split(sizes, "->")
+	if !found1 || !found2 || !found3 || !found4 || !found5 || !found6 || len(phases) != 3 || len(spent) != 5 || len(heaps) != 3 {
 		return c, false, fmt.Errorf("%w: %.200q", errTrace, line)
 	}
-	var errs [4]error
-	c.number, errs[0] = strconv.Atoi(number)
-	c.at, errs[1] = strconv.ParseFloat(at, 64)
-	c.stops[0], errs[2] = strconv.ParseFloat(phases[0], 64)
-	c.stops[1], errs[3] = strconv.ParseFloat(phases[2], 64)
-	for _, v := range []float64{c.at, c.stops[0], c.stops[1]} {
-		if !(v >= 0 && v <= math.MaxFloat64) { // ParseFloat takes NaN and Inf
-			return c, false, fmt.Errorf("%w: %.200q", errTrace, line)
+	var errs []error
+	figure := func(text string) float64 {
+		v, err := strconv.ParseFloat(text, 64)
+		if err == nil && !(v >= 0 && v <= math.MaxFloat64) { // ParseFloat takes NaN and Inf
+			err = errTrace
 		}
+		errs = append(errs, err)
+		return v
 	}
+	c.number, err = strconv.Atoi(number)
+	errs = append(errs, err)
+	c.at = figure(at)
+	c.stops = [2]float64{figure(phases[0]), figure(phases[2])}
+	c.cpu = figure(spent[0]) + figure(spent[1]) + figure(spent[2]) + figure(spent[4])
+	c.idle, c.live = figure(spent[3]), figure(heaps[2])
 	c.forced = strings.Contains(line, "(forced)")
-	if err := errors.Join(errs[:]...); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return c, false, fmt.Errorf("%w: %.200q: %w", errTrace, line, err)
 	}
 	return c, true, nil

@@ -11,14 +11,23 @@ import (
 func TestParseCollections(t *testing.T) {
 	const output = `{"time":"2026-01-02T03:04:05.678Z","level":"INFO","msg":"holdfast serves"}
 gc 1 @0.010s 1%: 0.030+0.66+0.003 ms clock, 0.061+0.12/0.18/0.12+0.007 ms cpu, 2->2->0 MB, 2 MB goal, 0 MB stacks, 0 MB globals, 2 P
-gc 12 @125.034s 0%: 1.2+31+0 ms clock, 0.069+0.10/0.37/0.37+0.005 ms cpu, 2->3->2 MB, 2 MB goal, 0 MB stacks, 0 MB globals, 2 P (forced)
+gc 12 @125.034s 0%: 1.2+31+0 ms clock, 0.069+0.10/0.37/0.38+0.005 ms cpu, 2->3->2 MB, 2 MB goal, 0 MB stacks, 0 MB globals, 2 P (forced)
 gc 13 @125.`
 	got, err := parseCollections(output)
-	want := []collection{{1, 0.010, [2]float64{0.030, 0.003}, false}, {12, 125.034, [2]float64{1.2, 0}, true}}
+	want := []collection{
+		{number: 1, at: 0.010, stops: [2]float64{0.030, 0.003}, cpu: 0.061 + 0.12 + 0.18 + 0.007, idle: 0.12},
+		{number: 12, at: 125.034, stops: [2]float64{1.2, 0}, cpu: 0.069 + 0.10 + 0.37 + 0.005, idle: 0.38, live: 2, forced: true},
+	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
-	for _, bad := range []string{"gc \n", "gc 1 @0.010s 1%: 0.030+0.66 ms clock,\n", "gc x @0.010s 1%: 0.030+0.66+0.003 ms clock,\n", "gc 1 @0.010s 1%: a+0.66+0.003 ms clock,\n"} {
+	const rest = ", 0.061+0.12/0.18/0.12+0.007 ms cpu, 2->2->0 MB, 2 MB goal\n"
+	for _, bad := range []string{
+		"gc \n", "gc 1 @0.010s 1%: 0.030+0.66 ms clock" + rest, "gc x @0.010s 1%: 0.030+0.66+0.003 ms clock" + rest,
+		"gc 1 @0.010s 1%: a+0.66+0.003 ms clock" + rest, "gc 1 @0.010s 1%: 0.030+0.66+0.003 ms clock, 1+2+3 ms cpu, 2->2->0 MB\n",
+		"gc 1 @0.010s 1%: 0.030+0.66+0.003 ms clock, 0.061+0.12/0.18/Inf+0.007 ms cpu, 2->2->0 MB\n",
+		"gc 1 @0.010s 1%: 0.030+0.66+0.003 ms clock, 0.061+0.12/0.18/0.12+0.007 ms cpu, 2->0 MB\n",
+	} {
 		if got, err := parseCollections(bad); !errors.Is(err, errTrace) {
 			t.Errorf("%q: %+v, %v", bad, got, err)
 		}
@@ -96,6 +105,15 @@ func TestPausesVerdicts(t *testing.T) {
 	quiet := &pausesResult{Runs: []pausesRun{run(0.1)}}
 	if v := quiet.judge(); v[0].Pass || v[1].Pass {
 		t.Errorf("a run without collections says something: %+v", v)
+	}
+}
+
+func TestCollectorShares(t *testing.T) {
+	r := collectorRun{Published: 1000}
+	r.judge([]collection{{stops: [2]float64{0.1, 0.2}, cpu: 3, idle: 1, live: 10}, {stops: [2]float64{0.3, 0.1}, cpu: 5, live: 12}}, 100e6, 1e9)
+	want := collectorRun{Published: 1000, Collections: 2, Live: 12, Longest: 0.3, GCCPU: 8, Idle: 1, PerPublish: 100, CPU: 0.1}
+	if r != want {
+		t.Errorf("%+v, want %+v", r, want)
 	}
 }
 

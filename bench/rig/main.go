@@ -35,6 +35,7 @@ const usage = `usage: rig COMMAND [flags]        (run from the repository; rig C
   churn     connects and closes of every kind for half an hour: does anything stay behind; prints JSON
   curves    cost against connections, channels, subscribers and message size; writes SVG files, prints JSON
   pauses    stops of the world under a mixed load, by the collector's own account; prints JSON
+  collector what GOGC costs and saves with a million channels, by the collector's own account; prints JSON
   profile   a CPU profile of holdfast under the load of one row
 `
 
@@ -53,6 +54,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) (bool, error){
 		"all": runAll, "exact": runExact, "storm": runStorm, "profile": runProfile, "recover": runRecover, "streams": runStreams,
 		"returns": runReturns, "stuck": runStuck, "fair": runFair, "churn": runChurn, "curves": runCurves, "pauses": runPauses,
+		"collector": runCollector,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
 		fmt.Fprint(progress, usage)

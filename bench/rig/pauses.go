@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"time"
 )
@@ -131,7 +130,7 @@ func (p *pausesPlan) one(b *bench, t target) (r pausesRun, err error) {
 		if err := m.gather(); err != nil {
 			return err
 		}
-		before, err := p.collections(c.srv)
+		before, err := collections(c.srv)
 		if err != nil {
 			return err
 		}
@@ -146,7 +145,7 @@ func (p *pausesPlan) one(b *bench, t target) (r pausesRun, err error) {
 			return err
 		}
 		noise := disturbed(times, cpu)
-		all, err := p.collections(c.srv)
+		all, err := collections(c.srv)
 		if err != nil {
 			return err
 		}
@@ -211,11 +210,6 @@ func quantile(values []float64, q float64) float64 {
 		rank--
 	}
 	return sorted[min(max(rank, 0), len(sorted)-1)]
-}
-
-// collections are those that the server has written of.
-func (p *pausesPlan) collections(srv *server) ([]collection, error) {
-	return parseCollections(readText(filepath.Join(srv.dir, "output")))
 }
 
 // mixture is everything that goes on in one run.

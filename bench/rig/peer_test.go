@@ -297,6 +297,29 @@ func TestPausesAgainstHoldfast(t *testing.T) {
 	}
 }
 
+func TestCollectorAgainstHoldfast(t *testing.T) {
+	b, holdfast := startHoldfast(t)
+	p := collectorPlan{clients: 20, each: 10, rate: 500, eventSize: 512, percents: []int{0, 30}, runs: 1, length: 600 * time.Millisecond}
+	result, bars, err := p.measure(b, holdfast, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range bars {
+		if !v.Pass && v.Name == "events that did not arrive" {
+			t.Errorf("%+v", v)
+		}
+	}
+	r := result.(*collectorResult)
+	if r.Channels != 200 || len(r.Runs) != 2 {
+		t.Fatalf("%+v", r)
+	}
+	for _, one := range r.Runs {
+		if one.Published == 0 || one.Received != one.Published || one.RSSPeak == 0 || one.PerPublish <= 0 {
+			t.Errorf("%+v", one)
+		}
+	}
+}
+
 func TestCurvesAgainstBoth(t *testing.T) {
 	b, holdfast := startHoldfast(t)
 	_, floor := startFloor(t)
