@@ -115,6 +115,6 @@ func (t *largeTurns) newTick(tick, before wheel.Tick, queued int) {
 	t.stuck, t.least = min(t.least, queued), queued
 	t.booked[tick&1] = 0
 	if tick-before > 1 {
-		t.booked[before&1] = 0
+		t.booked = [2]int{}
 	}
 }

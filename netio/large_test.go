@@ -166,8 +166,13 @@ func TestStuckReceiversAreNoReasonToWait(t *testing.T) {
 	if large.stuck != 90<<20 {
 		t.Errorf("%d bytes are stuck of 100 MiB, then 90", large.stuck)
 	}
+	large.booked = [2]int{1, 1}
+	large.newTick(5, 2, 90<<20) // the process was stopped for a while
+	if large.booked != [2]int{} {
+		t.Errorf("booked after two ticks: %v", large.booked)
+	}
 	large.least = 10 << 20 // looked at between the ticks
-	large.newTick(3, 2, 80<<20)
+	large.newTick(6, 5, 80<<20)
 	if large.stuck != 10<<20 {
 		t.Errorf("%d bytes are stuck, though only 10 MiB were left once", large.stuck)
 	}

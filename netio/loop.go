@@ -107,6 +107,7 @@ type loop struct {
 
 	// Atomic; written by the loop, read by anyone.
 	stats loopStats
+	awake atomic.Int64  // since when it has not slept; 0 = it sleeps, or has not begun
 	turns atomic.Uint64 // liveness: grows at least once a second
 }
 
@@ -247,12 +248,14 @@ func (l *loop) poll0() bool {
 		return false
 	}
 	l.busy = l.srv.clock.now() - l.woke
+	l.awake.Store(0)
 	l.inbox.sleeping.Store(true)
 	if err := l.poll.Read(l.waitFunc); err != nil {
 		l.stopped = true // the descriptor was closed: shutdown
 	}
 	l.inbox.sleeping.Store(false)
 	l.woke = l.srv.clock.now()
+	l.awake.Store(l.woke)
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -222,6 +223,15 @@ func (s *Server) Moving(last []uint64) (turns []uint64, moving bool) {
 		}
 	}
 	return turns, moving
+}
+
+// Busy tells whether a loop has not slept for that long. Any goroutine may call it.
+func (s *Server) Busy(d time.Duration) bool {
+	now := s.clock.now()
+	return slices.ContainsFunc(s.loops, func(l *loop) bool {
+		since := l.awake.Load()
+		return since != 0 && now-since > int64(d)
+	})
 }
 
 // Accepting tells whether new connections are taken.

@@ -81,6 +81,7 @@ type Spare struct {
 	served atomic.Bool // a request was served since takeBack last looked
 
 	mu      sync.Mutex
+	busy    func() bool // guarded by mu: nil = always
 	asleep  int         // guarded by mu: threads between Sleep and Awake
 	serving bool        // guarded by mu: whileServing are lent
 	lent    int         // guarded by mu: processors
@@ -97,6 +98,18 @@ func NewSpare(cores int) *Spare {
 		s.back.Stop()
 	}
 	return s
+}
+
+// BusyAfter is for how long a processor must have had no rest for a Spare to call it
+// busy.
+const BusyAfter = 150 * time.Millisecond
+
+// Watch has a Spare ask whether the server is busy. busy is called for each thread that
+// goes to sleep, by any goroutine, and does not wait.
+func (s *Spare) Watch(busy func() bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = busy
 }
 
 // Sleep is called before a system call that waits for a disk, and Awake after it.
@@ -135,12 +148,18 @@ func (s *Spare) Serve() {
 // sequencer's, whose write to the journal waits in the kernel now and then.
 const whileServing = 2
 
-// needed is how many processors sleep, or will. mu is held.
+// needed is how many processors sleep, or will. mu is held. While requests come to a
+// server that has rests, a thread that syncs makes do with what is lent for them: each
+// change stops the world, and with four processors on one core the start of a
+// collection stops it for a millisecond and more.
 func (s *Spare) needed() int {
-	if s.serving {
+	switch {
+	case !s.serving:
+		return s.asleep
+	case s.busy == nil || s.busy():
 		return s.asleep + whileServing
 	}
-	return s.asleep
+	return max(s.asleep, whileServing)
 }
 
 // lend never takes back. mu is held.

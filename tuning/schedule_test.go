@@ -60,6 +60,30 @@ func TestSpareLendsWhileThreadsSleep(t *testing.T) {
 	})
 }
 
+// While requests come, a sync of a server that has rests needs no processor of its own.
+func TestSpareKeepsToItselfWhileThereAreRests(t *testing.T) {
+	lend(t, func(s *Spare, lent func(int, string), look func()) {
+		busy := false
+		s.Watch(func() bool { return busy })
+		s.Sleep()
+		lent(1, "a sync without requests")
+		s.Serve()
+		lent(whileServing, "a request meanwhile")
+		s.Awake()
+		for range 5 {
+			s.Serve()
+			s.Sleep()
+			lent(whileServing, "a sync beside requests")
+			s.Awake()
+			look()
+		}
+		busy = true
+		s.Sleep()
+		lent(whileServing+1, "a sync of a busy server")
+		s.Awake()
+	})
+}
+
 // Each change of the number of processors stops the world.
 func TestSpareChangesNothingUnderSteadyLoad(t *testing.T) {
 	lend(t, func(s *Spare, lent func(int, string), look func()) {

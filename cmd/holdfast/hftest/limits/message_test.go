@@ -125,6 +125,54 @@ func playMessage(edge *hftest.Edge, h how, send []byte, text string) error {
 	return err
 }
 
+// Large messages take turns: however many come at once, and whoever of them does not
+// go on, each that is whole is answered, and nobody beside them waits.
+func TestLimitLargeMessages(t *testing.T) {
+	const large, stalled, each = 1 << 20, 24, 48 // the stalled ones alone have all turns
+	edge := hftest.Start(t, hftest.Options{Flags: set("limits.message_bytes=2MiB")})
+	crowd := accompany(t, edge)
+	frame := appendFrame(nil, fin|opText, []byte(pingOf(large)))
+	crowd.beside("messages of more than 64 KiB", func() {
+		var open []*socket
+		for range stalled + each {
+			s, err := join(edge, how{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.close()
+			open = append(open, s)
+		}
+		for _, s := range open[:stalled] {
+			if err := s.write(frame[:100<<10]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var work sync.WaitGroup
+		for _, s := range open[stalled:] {
+			work.Go(func() {
+				if err := s.write(frame); err != nil {
+					t.Error(err)
+				} else if _, err := s.want("pusher:pong"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		work.Wait()
+		for _, s := range open[:stalled] {
+			work.Go(func() {
+				err := s.write(frame[100<<10:])
+				if err == nil {
+					_, err = s.want("pusher:pong")
+				}
+				if err != nil {
+					t.Errorf("one that had stalled: %v", err)
+				}
+			})
+		}
+		work.Wait()
+	})
+}
+
 // declaredLengths opens messages that never end: what was announced and not sent
 // must not be paid for, and their time runs out.
 func declaredLengths(t *testing.T, edge *hftest.Edge) {

@@ -21,6 +21,7 @@ var rows = []struct{ row, test string }{
 	{"`apps.max_connections`", "TestLimitAppConnections"},
 	{"`apps.allowed_origins`; unknown key; disabled app", "TestLimitOriginKeyApp"},
 	{"`message_bytes`, `fragments`, `message_time`", "TestLimitMessage"},
+	{"messages of more than 64 KiB", "TestLimitLargeMessages"},
 	{"`frames_per_second`", "TestLimitFrames"},
 	{"`frames_per_second`", "TestLimitControlFrames"},
 	{"a frame that is not a message of the protocol", "TestLimitUnparsable"},
