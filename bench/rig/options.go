@@ -108,7 +108,7 @@ type plan struct {
 	PublishFor         time.Duration // of each of them
 	Quick              bool
 	Force              bool
-	JSON               string // directory for the result file; "" none
+	JSON               string `json:"-"` // directory for the result file; "" none
 }
 
 func defaultPlan() plan {
