@@ -7,6 +7,10 @@ import { delimiter, join } from 'node:path';
 import { WebSocket } from 'ws';
 
 const PATIENCE = 20_000;
+
+// How long the browser may take until it listens: its hundreds of megabytes may have to
+// come from a busy disk first.
+const START_PATIENCE = 90_000;
 const find = (name) => process.env.PATH.split(delimiter).map((dir) => join(dir, name)).find(existsSync);
 
 export class Chromium {
@@ -110,7 +114,7 @@ function signal(pid, name) {
 function endpoint(child) {
   return new Promise((resolve, reject) => {
     let text = '';
-    const timer = setTimeout(() => reject(new Error(`Chromium does not listen:\n${text}`)), PATIENCE);
+    const timer = setTimeout(() => reject(new Error(`Chromium does not listen after ${START_PATIENCE} ms:\n${text}`)), START_PATIENCE);
     child.once('error', reject);
     child.once('exit', (code) => reject(new Error(`Chromium ended with ${code}:\n${text}`)));
     child.stderr.setEncoding('utf8').on('data', (more) => {
