@@ -227,6 +227,46 @@ func flip(t *testing.T, path string, at int64) {
 	}
 }
 
+// The footer of a sealed file is looked for before anything else is checked. What
+// leads to it must be sound before bbolt follows it.
+func TestTheWayToTheFooterIsWalked(t *testing.T) {
+	d := newDesk(t)
+	d.Publish("a", 0, 1, 500)
+	victim := filepath.Join(d.cfg.Dir, d.Segments()[0])
+	d.Shut()
+	whole := used(t, victim)
+	walk := func(holding []byte) (only, all error) {
+		t.Helper()
+		b := bytes.Clone(whole)
+		at := bytes.LastIndex(b, holding)
+		if at < 2*imagePage {
+			t.Fatalf("%q is at %d", holding, at)
+		}
+		page := at / imagePage * imagePage
+		b[page+pageHeader+4] ^= 0x80 // where the first element's key is
+		for _, f := range []struct {
+			err *error
+			run func(*pageFile) error
+		}{
+			{&only, func(p *pageFile) error { return p.walkOnly(bucketMeta) }},
+			{&all, func(p *pageFile) error { return p.walk(func(_, _, _ []byte) error { return nil }) }},
+		} {
+			p, err := openPages(bytes.NewReader(b), int64(len(b)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			*f.err = f.run(p)
+		}
+		return only, all
+	}
+	if only, all := walk(footerName); only == nil || all == nil {
+		t.Errorf("the page of the footer is damaged: %v, %v", only, all)
+	}
+	if only, all := walk(payloadOf("a", 250)); only != nil || all == nil {
+		t.Errorf("a page of records is damaged: %v, %v", only, all)
+	}
+}
+
 // A file that shrinks under its mapping raises SIGBUS where it is read.
 func TestAMemoryFaultIsDamage(t *testing.T) {
 	d := newDesk(t)

@@ -133,13 +133,13 @@ func FuzzPages(f *testing.F) {
 		if err != nil {
 			return
 		}
-		branches := *pages
-		branchErr := branches.walkBranches()
+		branches, meta := *pages, *pages
+		branchErr, metaErr := branches.walkBranches(), meta.walkOnly(bucketMeta)
 		if pages.walk(func(_, _, _ []byte) error { return nil }) != nil {
 			return
 		}
-		if branchErr != nil {
-			t.Fatalf("the walk of the branches finds what the whole walk does not: %v", branchErr)
+		if branchErr != nil || metaErr != nil {
+			t.Fatalf("a walk of less finds what the whole walk does not: %v, %v", branchErr, metaErr)
 		}
 		path := filepath.Join(t.TempDir(), "x.db")
 		if err := os.WriteFile(path, file, 0o600); err != nil {

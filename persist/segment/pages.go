@@ -41,7 +41,8 @@ type pageFile struct {
 	// leaf is called for every key with the bucket that holds it; it borrows.
 	leaf func(bucket, key, value []byte) error
 
-	branchesOnly bool // walkBranches: the leaves of buckets are not read
+	branchesOnly bool   // walkBranches: the leaves of buckets are not read
+	only         []byte // walkOnly: what is below other buckets is not read
 }
 
 // allLevels as the level of the leaves: they are read too.
@@ -147,6 +148,17 @@ func (p *pageFile) walk(leaf func(bucket, key, value []byte) error) error {
 // the checksums of the values.
 func (p *pageFile) walkBranches() error {
 	p.branchesOnly = true
+	p.leaf = func(_, _, _ []byte) error { return nil }
+	p.seen = make([]uint64, p.high/64+1)
+	p.seen[0] = 3
+	return p.walkTree(nil, p.root, nil, nil, 0, allLevels)
+}
+
+// walkOnly reads what leads to one bucket, and all of that. bbolt trusts the elements
+// of a leaf: it would look for keys wherever a damaged one says they are, with a small
+// bucket anywhere in Go's heap.
+func (p *pageFile) walkOnly(bucket []byte) error {
+	p.only = bucket
 	p.leaf = func(_, _, _ []byte) error { return nil }
 	p.seen = make([]uint64, p.high/64+1)
 	p.seen[0] = 3
@@ -362,6 +374,9 @@ func (p *pageFile) walkLeaf(bucket []byte, id uint64, buf, low, high []byte, dep
 }
 
 func (p *pageFile) walkBucket(name, value []byte, depth int) error {
+	if p.only != nil && !bytes.Equal(name, p.only) {
+		return nil
+	}
 	if len(value) < bucketBytes {
 		return fmt.Errorf("its head has %d bytes", len(value))
 	}

@@ -259,7 +259,7 @@ func (s *segmentFile) close() error {
 // its footer now.
 func openSegment(cfg *Config, class Class, number, seed uint64, change bool) (*segmentFile, error) {
 	path := filepath.Join(cfg.Dir, segmentName(class, number))
-	if err := withPages(path, func(*pageFile) error { return nil }); err != nil {
+	if err := withPages(path, func(p *pageFile) error { return p.walkOnly(bucketMeta) }); err != nil {
 		return nil, err
 	}
 	f, err := openBolt(path, &cfg.Hooks, 0, 0, true)
