@@ -76,7 +76,6 @@ type loop struct {
 	waitFunc func(uintptr) bool // built once: a closure for poll.Read
 	now      int64              // monotonic ns, read once a turn
 	worked   int64              // when Work last returned
-	woke     int64              // when it last woke
 	busy     int64              // how long it was awake before it last slept, ns
 	gathered int                // commands of the last gather
 	gaveWay  int64              // when the thread was last given up
@@ -247,15 +246,13 @@ func (l *loop) poll0() bool {
 	if l.ready > 0 || l.working || len(l.again) > 0 || l.inbox.pending.Load() {
 		return false
 	}
-	l.busy = l.srv.clock.now() - l.woke
-	l.awake.Store(0)
+	l.busy = l.srv.clock.now() - l.awake.Swap(0)
 	l.inbox.sleeping.Store(true)
 	if err := l.poll.Read(l.waitFunc); err != nil {
 		l.stopped = true // the descriptor was closed: shutdown
 	}
 	l.inbox.sleeping.Store(false)
-	l.woke = l.srv.clock.now()
-	l.awake.Store(l.woke)
+	l.awake.Store(l.srv.clock.now())
 	return true
 }
 

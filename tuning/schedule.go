@@ -81,12 +81,12 @@ type Spare struct {
 	served atomic.Bool // a request was served since takeBack last looked
 
 	mu      sync.Mutex
-	busy    func() bool // guarded by mu: nil = always
-	asleep  int         // guarded by mu: threads between Sleep and Awake
-	serving bool        // guarded by mu: whileServing are lent
-	lent    int         // guarded by mu: processors
-	most    int         // guarded by mu: were needed at once since takeBack last looked
-	back    *time.Timer // guarded by mu: takes back what nobody needs; runs while some are lent
+	busy    func(time.Duration) bool // guarded by mu: nil = always
+	asleep  int                      // guarded by mu: threads between Sleep and Awake
+	serving bool                     // guarded by mu: whileServing are lent
+	lent    int                      // guarded by mu: processors
+	most    int                      // guarded by mu: were needed at once since takeBack last looked
+	back    *time.Timer              // guarded by mu: takes back what nobody needs; runs while some are lent
 }
 
 // NewSpare lends to a process on so many cores.
@@ -100,13 +100,12 @@ func NewSpare(cores int) *Spare {
 	return s
 }
 
-// BusyAfter is for how long a processor must have had no rest for a Spare to call it
-// busy.
-const BusyAfter = 150 * time.Millisecond
+// busyAfter is for how long the server must have had no rest to be called busy.
+const busyAfter = 150 * time.Millisecond
 
-// Watch has a Spare ask whether the server is busy. busy is called for each thread that
-// goes to sleep, by any goroutine, and does not wait.
-func (s *Spare) Watch(busy func() bool) {
+// Watch has a Spare ask whether the server has had no rest for so long. busy is called
+// for each thread that goes to sleep, by any goroutine, and does not wait.
+func (s *Spare) Watch(busy func(time.Duration) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.busy = busy
@@ -156,7 +155,7 @@ func (s *Spare) needed() int {
 	switch {
 	case !s.serving:
 		return s.asleep
-	case s.busy == nil || s.busy():
+	case s.busy == nil || s.busy(busyAfter):
 		return s.asleep + whileServing
 	}
 	return max(s.asleep, whileServing)

@@ -64,7 +64,7 @@ func TestSpareLendsWhileThreadsSleep(t *testing.T) {
 func TestSpareKeepsToItselfWhileThereAreRests(t *testing.T) {
 	lend(t, func(s *Spare, lent func(int, string), look func()) {
 		busy := false
-		s.Watch(func() bool { return busy })
+		s.Watch(func(time.Duration) bool { return busy })
 		s.Sleep()
 		lent(1, "a sync without requests")
 		s.Serve()

@@ -114,11 +114,10 @@ func (p *collectorPlan) measure(b *bench, t target, progress io.Writer) (any, []
 
 // withGOGC is a traced server with a GOGC of its own.
 func withGOGC(t target, percent int) target {
-	t = traced(t)
 	if percent > 0 {
-		t.command = append([]string{"/usr/bin/env", fmt.Sprint("GOGC=", percent)}, t.command...)
+		return traced(t, fmt.Sprint("GOGC=", percent))
 	}
-	return t
+	return traced(t)
 }
 
 func ownChannel(client, i int) string { return fmt.Sprintf("own-%05d-%02d", client, i) }

@@ -86,9 +86,9 @@ func runPauses(ctx context.Context, args []string, out, progress io.Writer) (boo
 }
 
 // traced is the same server, which writes a line for every collection. The rig takes GODEBUG out of its own environment,
-// so that it is set for this child alone.
-func traced(t target) target {
-	t.command = append([]string{"/usr/bin/env", "GODEBUG=gctrace=1"}, t.command...)
+// so that it is set for this child alone, as more is.
+func traced(t target, more ...string) target {
+	t.command = slices.Concat([]string{"/usr/bin/env", "GODEBUG=gctrace=1"}, more, t.command)
 	return t
 }
 

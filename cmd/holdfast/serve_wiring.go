@@ -126,7 +126,7 @@ func (e *edge) build(d runtimeDeps) (err error) {
 	if e.router, err = router.New(routerCfg, e.net, e.net.Now); err != nil {
 		return err
 	}
-	e.spare.Watch(func() bool { return e.net.Busy(tuning.BusyAfter) })
+	e.spare.Watch(e.net.Busy)
 	for i := range loops {
 		e.net.Attach(i, e.router.Shard(i, e.net.Conns(i)))
 	}

@@ -124,9 +124,7 @@ func (p *pageFile) metaHeader(id uint64) bool {
 // walk visits every page in use. It is the whole check of the structure: each page
 // is used once, keys are in order, and what is not in the tree is in the freelist.
 func (p *pageFile) walk(leaf func(bucket, key, value []byte) error) error {
-	p.leaf = leaf
-	p.seen = make([]uint64, p.high/64+1)
-	p.seen[0] = 3 // the two meta pages
+	p.begin(leaf)
 	if err := p.walkFreelist(); err != nil {
 		return err
 	}
@@ -141,6 +139,16 @@ func (p *pageFile) walk(leaf func(bucket, key, value []byte) error) error {
 	return nil
 }
 
+// begin prepares a walk.
+func (p *pageFile) begin(leaf func(bucket, key, value []byte) error) {
+	p.leaf = leaf
+	p.seen = make([]uint64, p.high/64+1)
+	p.seen[0] = 3 // the two meta pages
+}
+
+// unread is the visitor of a walk that is after the structure alone.
+func unread(_, _, _ []byte) error { return nil }
+
 // walkBranches reads only what leads to the leaves, about a page in a hundred. It
 // keeps bbolt's cursor from following a damaged branch in a circle, which would end
 // the process: no recover ends an endless recursion. Every page is led to once, so
@@ -148,9 +156,7 @@ func (p *pageFile) walk(leaf func(bucket, key, value []byte) error) error {
 // the checksums of the values.
 func (p *pageFile) walkBranches() error {
 	p.branchesOnly = true
-	p.leaf = func(_, _, _ []byte) error { return nil }
-	p.seen = make([]uint64, p.high/64+1)
-	p.seen[0] = 3
+	p.begin(unread)
 	return p.walkTree(nil, p.root, nil, nil, 0, allLevels)
 }
 
@@ -159,9 +165,7 @@ func (p *pageFile) walkBranches() error {
 // bucket anywhere in Go's heap.
 func (p *pageFile) walkOnly(bucket []byte) error {
 	p.only = bucket
-	p.leaf = func(_, _, _ []byte) error { return nil }
-	p.seen = make([]uint64, p.high/64+1)
-	p.seen[0] = 3
+	p.begin(unread)
 	return p.walkTree(nil, p.root, nil, nil, 0, allLevels)
 }
 

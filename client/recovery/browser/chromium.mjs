@@ -11,6 +11,7 @@ const PATIENCE = 20_000;
 // How long the browser may take until it listens: its hundreds of megabytes may have to
 // come from a busy disk first.
 const START_PATIENCE = 90_000;
+
 const find = (name) => process.env.PATH.split(delimiter).map((dir) => join(dir, name)).find(existsSync);
 
 export class Chromium {
