@@ -17,11 +17,11 @@ const (
 	stuckQueue   = 64 << 10  // limits.queue_bytes by default: what the server holds for one that does not read
 	stuckReceive = 4 << 10   // SO_RCVBUF of one that stopped: its kernel then holds little, and the server's queue fills soon
 	stuckAwake   = 208 << 10 // SO_RCVBUF of one that reads again, as sockets have it by default
-	stuckTimeout = 4 * time.Minute
+	stuckTimeout = 8 * time.Minute
 	// stuckSilence is how long nothing may come for those who read again. Their buffer was made smaller than what was on
 	// its way, so their kernel dropped some of it, and the server's sends it anew at an interval that doubles up to
-	// TCP_RTO_MAX, 120 s.
-	stuckSilence = 130 * time.Second
+	// TCP_RTO_MAX, 120 s. The first that is sent after they woke may be dropped as well.
+	stuckSilence = 250 * time.Second
 )
 
 // stuckPlan is one crowd of which some stop reading.
@@ -73,8 +73,8 @@ func runStuck(ctx context.Context, args []string, out, progress io.Writer) (bool
 	fs.IntVar(&p.frameBytes, "bytes", 4096, "of one event on the wire")
 	fs.BoolVar(&p.history, "history", true, "the channel has history: who does not read catches up later; false: is closed (4100)")
 	fs.IntVar(&p.others, "others", 100, "well-behaved connections on another channel")
-	fs.DurationVar(&p.every, "every", 50*time.Millisecond, "time between two events of theirs")
-	fs.DurationVar(&p.calm, "calm", 30*time.Second, "how long all read")
+	fs.DurationVar(&p.every, "every", 10*time.Millisecond, "time between two events of theirs")
+	fs.DurationVar(&p.calm, "calm", time.Minute, "how long all read")
 	fs.DurationVar(&p.length, "for", time.Minute, "how long the stuck ones do not")
 	if err := fs.Parse(args); err != nil {
 		return false, fmt.Errorf("%w: %w", errRefused, err)
