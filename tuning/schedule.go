@@ -14,7 +14,8 @@ import (
 )
 
 // slice is what a thread of ours may use of a processor while another one waits. The
-// kernel's own is 3 ms: the whole latency of a publish, several times over.
+// kernel's own is 3 ms: the whole latency of a publish, several times over. Beside
+// another program on the same core a longer one makes connections come at half the rate.
 const slice = 200 * time.Microsecond
 
 // cores is read before a Spare changes it.
@@ -24,14 +25,18 @@ var cores = runtime.GOMAXPROCS(0)
 // control group's quota, or GOMAXPROCS.
 func Cores() int { return cores }
 
-// ShortenSlices lets the process's threads take turns on a processor more often than
-// the kernel would have them. The goroutine that starts the server calls it once,
-// early: threads inherit it from those that make them.
+// ScheduleAsBatch keeps the process's threads from taking the processor from each other
+// (sched(7), SCHED_BATCH): one that wakes waits until the one that runs sleeps, or has
+// had its slice. Else the thread that starts the world again after a collection loses its
+// core to the first one that it wakes, and a loop in the middle of a walk to whoever was
+// woken by what it wrote. For the same reason slices are short: who waits does not wait
+// long. The goroutine that starts the server calls it once, early: threads inherit it
+// from those that make them.
 //
-// The kernel takes a slice by sched_setattr(2), sched_runtime of SCHED_OTHER, since
-// Linux 6.12; earlier ones ignore it. After an error all is as it was for the thread
-// that is named, and latency under full load is what it is then.
-func ShortenSlices() error {
+// The kernel takes a slice by sched_setattr(2), sched_runtime, since Linux 6.12; earlier
+// ones ignore it. A policy that the process was given (chrt, CPUSchedulingPolicy=) stays,
+// unless it is SCHED_OTHER. After an error all is as it was for the thread that is named.
+func ScheduleAsBatch() error {
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return fmt.Errorf("list threads: %w", err)
@@ -43,8 +48,8 @@ func ShortenSlices() error {
 			continue
 		}
 		attr, err := unix.SchedGetAttr(tid, 0)
-		if err == nil && attr.Policy == unix.SCHED_NORMAL {
-			attr.Runtime = uint64(slice)
+		if err == nil && (attr.Policy == unix.SCHED_NORMAL || attr.Policy == unix.SCHED_BATCH) {
+			attr.Policy, attr.Runtime = unix.SCHED_BATCH, uint64(slice)
 			err = unix.SchedSetAttr(tid, attr, 0)
 		}
 		if err != nil && !errors.Is(err, unix.ESRCH) { // it has ended

@@ -111,14 +111,17 @@ func TestSpareLeavesManyCoresAlone(t *testing.T) {
 	s.Awake()
 }
 
-func TestShortenSlices(t *testing.T) {
-	runtime.LockOSThread() // not unlocked: the thread ends with the test, and its slice with it
-	if err := ShortenSlices(); err != nil {
+func TestScheduleAsBatch(t *testing.T) {
+	runtime.LockOSThread() // not unlocked: the thread ends with the test, and its policy with it
+	if err := ScheduleAsBatch(); err != nil {
 		t.Fatal(err)
 	}
 	attr, err := unix.SchedGetAttr(0, 0)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if attr.Policy != unix.SCHED_BATCH {
+		t.Fatalf("the policy is %d, want %d", attr.Policy, unix.SCHED_BATCH)
 	}
 	// An earlier kernel than 6.12 has no slices of threads, and tells 0.
 	if attr.Runtime != 0 && attr.Runtime != uint64(slice) {

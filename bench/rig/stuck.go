@@ -50,6 +50,7 @@ type stuckResult struct {
 	Reason     string    `json:"reason,omitempty"`
 	Closed     float64   `json:"closed_as_slow"`    // by the server
 	CaughtUp   int       `json:"caught_up"`         // of the stuck, after they read again; on a channel with history
+	StuckLost  int       `json:"stuck_lost"`        // of the stuck, closed after they read again; on a channel with history
 	PeakBefore int64     `json:"peak_before_bytes"` // VmHWM of the phase in which all read
 	PeakDuring int64     `json:"peak_during_bytes"` // and of that in which some do not
 	Growth     int64     `json:"growth_bytes"`      // the difference
@@ -89,11 +90,14 @@ func runStuck(ctx context.Context, args []string, out, progress io.Writer) (bool
 		func(b *bench, c *crowd) (any, []verdict, error) { return p.measure(b, c, progress) })
 }
 
+// configure: who does not read does not answer a ping either, and would be closed for that (4201) in the middle of the
+// measurement.
 func (p *stuckPlan) configure(t target) target {
-	if p.history {
-		return t
+	config := ""
+	if !p.history {
+		config = noHistory
 	}
-	return t.with(noHistory)
+	return t.with(config, "--set", "server.activity_timeout=600s")
 }
 
 // standstill is one measurement under way.
@@ -256,7 +260,7 @@ func (s *standstill) finish() error {
 	if err := s.reach(stuckSilence, func() bool { return s.caughtUp() == s.plan.stuck }); err != nil {
 		return err
 	}
-	r.CaughtUp = s.caughtUp()
+	r.CaughtUp, r.StuckLost = s.caughtUp(), s.c.lost-r.Lost
 	return nil
 }
 

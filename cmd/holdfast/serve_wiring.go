@@ -83,8 +83,8 @@ func newRuntime(d runtimeDeps) (Runtime, error) {
 	e := &edge{log: d.Log, nofile: limit, slots: slots, spare: tuning.NewSpare(tuning.Cores()), pace: tuning.NewPace()}
 	e.applyMemory(d.Config)
 	e.sessions.Store(sessionIDs(d.Config))
-	if err := tuning.ShortenSlices(); err != nil {
-		d.Log.Info("the kernel's time slices stay as they are", "err", err)
+	if err := tuning.ScheduleAsBatch(); err != nil {
+		d.Log.Info("the scheduling policy stays as it is", "err", err)
 	}
 	if e.replay, err = openLog(d.Config, e.spare, d.Log); err != nil {
 		return nil, err
