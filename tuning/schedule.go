@@ -14,9 +14,10 @@ import (
 )
 
 // slice is what a thread of ours may use of a processor while another one waits. The
-// kernel's own is 3 ms: the whole latency of a publish, several times over. Beside
-// another program on the same core a longer one makes connections come at half the rate.
-const slice = 200 * time.Microsecond
+// kernel's own is 3 ms: the whole latency of a publish, several times over. Shorter ones
+// than this cut the walks of a burst into pieces (200 µs: a third fewer deliveries), longer
+// ones make whoever shares the core with another busy program wait (docs/performance.md).
+const slice = time.Millisecond
 
 // cores is read before a Spare changes it.
 var cores = runtime.GOMAXPROCS(0)
