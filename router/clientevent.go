@@ -55,11 +55,26 @@ func (s *Shard) relay(slot uint32, x *session) string {
 	if u := s.present[id]; u != nil {
 		ev.userID = u.member.UserID // never what the client says of itself
 	}
-	if s.r.broker.Publish(app, &ev) != nil {
+	if s.r.relay(app, &ev) != nil {
 		s.stats.failures.limited[scopeBacklog].Add(1)
 		return "client events: the server is busy, the event was not relayed"
 	}
 	return ""
+}
+
+// relay hands a client's event to the members of its channel, on every node or on none.
+func (r *Router) relay(app *App, ev *Event) error {
+	if r.broker == nil {
+		return r.deliver(app, ev)
+	}
+	if r.busyFor(app, ev.Channels) {
+		return ErrBusy
+	}
+	text := pusher.AppendEvent(nil, ev.Name, ev.Channels[0], ev.Data, pusher.EventOptions{UserID: ev.userID})
+	if err := r.broker.Relay(logKey(app, ev.Channels[0]), text); err != nil {
+		return err
+	}
+	return r.deliver(app, ev)
 }
 
 // clientData is the event's data as the string that is relayed: a JSON string's

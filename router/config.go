@@ -16,6 +16,9 @@ type Config struct {
 	Limits Limits
 	// Log keeps the events. nil = no history: events have no numbers.
 	Log Log
+	// Broker joins several nodes; it is the log as well, and Log is nil then. nil = the
+	// server stands alone.
+	Broker Broker
 	// History says how much of which channels is kept; the first match counts.
 	History []HistoryRule
 	// CheckSession tells whether a socket id of a request without a WebSocket is valid:

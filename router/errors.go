@@ -16,3 +16,12 @@ var ErrDurableWaiting = errors.New("router: too many durable events wait for the
 
 // ErrGone is returned by a log for an event that is no longer kept.
 var ErrGone = errors.New("router: the event is no longer kept")
+
+// ErrBrokerUnavailable is returned by Publish in a cluster whose broker did not answer
+// in time, or refused. Whether the event was published is not known when the time ran
+// out; with an idempotency key a second attempt is safe.
+var ErrBrokerUnavailable = errors.New("router: the broker of the cluster does not answer")
+
+// ErrPresenceFull is returned by Broker.Enter when as many users are in the channel as
+// may be.
+var ErrPresenceFull = errors.New("router: the presence channel is full")

@@ -153,6 +153,11 @@ func (r *Router) Answer(app *App, key []byte, sum [32]byte, status int, body []b
 	return r.log.Answer(answerID(app, key), sum, status, body)
 }
 
+// KeepsDurably tells whether durable events can be taken at all.
+func (r *Router) KeepsDurably() bool {
+	return r.log != nil && (r.broker == nil || r.broker.KeepsDurably())
+}
+
 // Keeps tells whether there is a log.
 func (r *Router) Keeps() bool { return r.log != nil }
 

@@ -18,7 +18,7 @@ func (s *Shard) lookUp(slot uint32, x *session, req *request) {
 	l := &lookup{ref: s.ref(slot, x), req: *req}
 	max := s.r.limits().RecoverEvents
 	s.r.jobs.run(func() {
-		l.req.ask(s.r.log, max)
+		l.req.ask(s.r, max)
 		s.r.loops.MustPost(int(l.ref.loop), opLookedUp, 0, l)
 	})
 }
@@ -26,12 +26,14 @@ func (s *Shard) lookUp(slot uint32, x *session, req *request) {
 // lookedUp goes on with a request whose answer has come, and with its connection.
 func (s *Shard) lookedUp(l *lookup) {
 	if !s.sessions.is(l.ref) {
+		s.settle(&l.req)
 		return
 	}
 	slot := l.ref.slot
 	x := s.sessions.at(slot)
 	x.flags &^= flagLooking
 	if x.flags&flagEnding != 0 {
+		s.settle(&l.req)
 		return
 	}
 	s.proceed(slot, x, &l.req)
@@ -47,6 +49,7 @@ type jobs struct {
 	mu      sync.Mutex
 	queue   []func()
 	workers int
+	most    int // workers at once; 0 = maxWorkers. Set before the first job
 
 	// inline, set before the first job, runs each at once: for tests that decide about
 	// every step.
@@ -54,7 +57,12 @@ type jobs struct {
 }
 
 // maxWorkers is how many jobs run at once: reads that miss memory wait for the disk.
-const maxWorkers = 8
+// brokerWorkers is the same where they wait for another host, which answers many
+// questions in the time of one.
+const (
+	maxWorkers    = 8
+	brokerWorkers = 256
+)
 
 func (j *jobs) run(job func()) {
 	if j.inline {
@@ -64,7 +72,7 @@ func (j *jobs) run(job func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.queue = append(j.queue, job)
-	if j.workers < maxWorkers {
+	if j.workers < max(j.most, maxWorkers) {
 		j.workers++
 		go j.work()
 	}

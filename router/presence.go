@@ -8,17 +8,22 @@ import (
 
 // presence is the member list of one presence channel: distinct users, each with
 // the number of its connections. Guarded by the channel's directory lock.
+//
+// In a cluster it holds the users of all nodes, as the broker tells them (version), and
+// the connections of this one do not change it.
 type presence struct {
 	users map[string]*presentUser // by user id
 	list  []*presentUser          // the same users; order of joining but for gaps filled from the end
 	snap  *snapshot               // the list as last read; nil after a change
+
+	version uint64 // of the broker's list
 }
 
 // presentUser is one user of a presence channel. The first connection's user_info
 // is kept until the user is gone, so all members see one truth.
 type presentUser struct {
 	member pusher.Member // immutable
-	conns  int           // connections of the user on the channel; > 0
+	conns  int           // connections of the user on the channel; > 0. Not in a cluster
 	place  int           // index in presence.list
 }
 
@@ -40,11 +45,17 @@ func (p *presence) joinLocked(m pusher.Member) (u *presentUser, first bool) {
 		u.conns++
 		return u, false
 	}
-	u = &presentUser{member: m, conns: 1, place: len(p.list)}
+	u = p.insertLocked(m)
+	u.conns = 1
+	return u, true
+}
+
+func (p *presence) insertLocked(m pusher.Member) *presentUser {
+	u := &presentUser{member: m, place: len(p.list)}
 	p.users[m.UserID] = u
 	p.list = append(p.list, u)
 	p.snap = nil
-	return u, true
+	return u
 }
 
 // leaveLocked removes one connection of u. last tells that the user is gone.
@@ -53,6 +64,11 @@ func (p *presence) leaveLocked(u *presentUser) (last bool) {
 	if u.conns > 0 {
 		return false
 	}
+	p.deleteLocked(u)
+	return true
+}
+
+func (p *presence) deleteLocked(u *presentUser) {
 	delete(p.users, u.member.UserID)
 	end := len(p.list) - 1
 	p.list[u.place] = p.list[end]
@@ -60,6 +76,33 @@ func (p *presence) leaveLocked(u *presentUser) (last bool) {
 	p.list[end] = nil
 	p.list = p.list[:end]
 	p.snap = nil
+}
+
+// moveLocked takes a version of the broker's list. false: what came with it is known.
+func (p *presence) moveLocked(version uint64) bool {
+	if version <= p.version {
+		return false
+	}
+	p.version = version
+	return true
+}
+
+// addLocked enters a user of any node; false: it is there.
+func (p *presence) addLocked(m pusher.Member) bool {
+	if p.users[m.UserID] != nil {
+		return false
+	}
+	p.insertLocked(m)
+	return true
+}
+
+// removeLocked takes a user out who is on no node any more; false: it is not there.
+func (p *presence) removeLocked(id string) bool {
+	u := p.users[id]
+	if u == nil {
+		return false
+	}
+	p.deleteLocked(u)
 	return true
 }
 

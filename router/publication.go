@@ -102,7 +102,7 @@ func (r *Router) publishLogged(app *App, events []*Event) error {
 				item.cache = r.limits().CacheTTL
 			}
 			item.receipt = &ev.Receipts[i]
-			item.logged = keepable(app, channel) && (item.rule.Events > 0 || item.cache > 0 || ev.IdempotencyKey != nil || ev.Durable)
+			item.logged = r.broker != nil || keepable(app, channel) && (item.rule.Events > 0 || item.cache > 0 || ev.IdempotencyKey != nil || ev.Durable)
 			group.add(&item)
 		}
 	}
@@ -167,12 +167,20 @@ func (g *publishGroup) finish() (err error) {
 
 // exceptOf is the connection that an event is not for.
 func (r *Router) exceptOf(ev *Event) connRef {
-	if ev.Except != "" {
-		if loop, slot, gen, ok := r.socketIDs.Parse(ev.Except); ok {
+	if ref := r.connOf(ev.Except); ref != (connRef{}) {
+		return ref
+	}
+	return ev.sender
+}
+
+// connOf is the connection of this process that a socket id names; zero = none.
+func (r *Router) connOf(socketID string) connRef {
+	if socketID != "" {
+		if loop, slot, gen, ok := r.socketIDs.Parse(socketID); ok {
 			return connRef{slot: slot, gen: gen, loop: loop}
 		}
 	}
-	return ev.sender
+	return connRef{}
 }
 
 // encode makes everything of the event's bytes but its end, where a former start was.
@@ -193,11 +201,7 @@ const maxEnd = len(`,"seq":9007199254740991}`)
 // AppendPayload implements LogItem: a whole frame is stored, so that a replay is
 // written as it is read.
 func (p *publication) AppendPayload(dst []byte, _ string, seq uint64) []byte {
-	var room [maxEnd]byte
-	end := pusher.AppendEventTail(room[:0], seq)
-	dst = frame.AppendHeader(dst, true, false, frame.OpText, len(p.start)+len(end))
-	dst = append(dst, p.start...)
-	return append(dst, end...)
+	return AppendStored(dst, p.start, seq)
 }
 
 // Done implements LogItem.
@@ -211,7 +215,9 @@ func (p *publication) Done(res LogResult) {
 		return
 	}
 	p.app.published[p.ev.source].Add(1)
-	p.handOut(res)
+	if p.r.broker == nil {
+		p.handOut(res)
+	}
 }
 
 // handOut posts the event to the channel's loops. What they get is made between two

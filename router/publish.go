@@ -29,31 +29,17 @@ type Event struct {
 	userID string  // client events on presence channels: who that is
 }
 
-// Broker carries events to every node that has subscribers. The in-process one
-// hands them to this node's directory.
-type Broker interface {
-	// Publish returns when the event has its place in the order of each of its
-	// channels, or an error when one of them did not get it. Any goroutine but a loop,
-	// unless the event is a client's: that has no place in a log, and never blocks.
-	Publish(app *App, ev *Event) error
-}
-
-// direct is the Broker of a single node.
-type direct struct{ r *Router }
-
-func (d direct) Publish(app *App, ev *Event) error {
-	if d.r.log == nil || ev.source == sourceClient {
-		return d.r.deliver(app, ev)
-	}
-	return d.r.publishLogged(app, []*Event{ev})
-}
-
 // Publish hands an event to the subscribers of its channels. The caller has checked
 // names and sizes against Limits. It returns ErrBusy, and has then delivered
 // nothing, when a loop that would have to deliver it is too far behind, or too much
-// waits for the log; ErrLogUnavailable when a durable event cannot be kept. Not on a
-// loop.
-func (r *Router) Publish(app *App, ev *Event) error { return r.broker.Publish(app, ev) }
+// waits for the log; ErrLogUnavailable when a durable event cannot be kept;
+// ErrBrokerUnavailable when the broker of a cluster does not answer. Not on a loop.
+func (r *Router) Publish(app *App, ev *Event) error {
+	if r.log == nil {
+		return r.deliver(app, ev)
+	}
+	return r.publishLogged(app, []*Event{ev})
+}
 
 // PublishAll is Publish for several events, in their order. With a log, all of them
 // are queued or none, and a durable batch waits for one sync.
@@ -62,7 +48,7 @@ func (r *Router) PublishAll(app *App, events []*Event) error {
 		return r.publishLogged(app, events)
 	}
 	for _, ev := range events {
-		if err := r.broker.Publish(app, ev); err != nil {
+		if err := r.deliver(app, ev); err != nil {
 			return err
 		}
 	}

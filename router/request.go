@@ -20,6 +20,11 @@ type request struct {
 	former string // recover: the subscriber's former socket id
 	reason string // why nothing is replayed; "" = nothing speaks against it yet
 
+	joined  bool // in a cluster: the connection is a member of the presence channel already
+	entered bool // the broker was told of the member, and no membership has that yet
+	crowded bool // the broker has no room for the member
+	closes  bool // the member cannot be told to the others: it has to come again
+
 	asked  bool // the log was asked
 	failed bool // and it could not answer
 }
@@ -52,16 +57,21 @@ func (s *Shard) readReplay(req *request, sub *pusher.Subscribe) *refusal {
 	return nil
 }
 
-// needsHead tells whether the channel's place in the log matters to a subscriber.
-func (req *request) needsHead(log Log) bool {
-	return req.rule.Events > 0 || (log != nil && req.kind&pusher.Cache != 0)
+// needsHead tells whether the channel's place in the log matters to a subscriber. In a
+// cluster it always does: where the broker knows a channel, it hands its events to this
+// node.
+func (s *Shard) needsHead(req *request) bool {
+	return s.r.broker != nil || req.rule.Events > 0 || (s.r.log != nil && req.kind&pusher.Cache != 0)
 }
 
 // waits tells whether the log must be asked, off the loop, before the request can
 // join. What memory can tell is decided here.
 func (s *Shard) waits(req *request) bool {
-	if !req.needsHead(s.r.log) {
+	if !s.needsHead(req) {
 		return false
+	}
+	if s.enters(req) {
+		return true
 	}
 	at, known := s.stand(req)
 	if !known {
@@ -77,13 +87,23 @@ func (s *Shard) waits(req *request) bool {
 		}
 		return true
 	}
-	req.reason = refuses(at, req.epoch, req.from)
-	return req.reason == "" && req.from != at.Seq
+	reason := refuses(at, req.epoch, req.from)
+	if s.r.broker != nil && (reason == ReasonAhead || reason == ReasonEpoch) {
+		return true // the client may know more than has come to this node
+	}
+	req.reason = reason
+	return reason == "" && req.from != at.Seq
 }
 
 // ask has the log decide what memory could not tell. It may read the disk.
-func (req *request) ask(log Log, max int) {
-	key := logKey(req.app, req.name)
+func (req *request) ask(r *Router, max int) {
+	key, log := logKey(req.app, req.name), r.log
+	if r.broker != nil && req.kind&pusher.Presence != 0 && !req.entered {
+		req.enter(r, key)
+		if req.crowded || req.closes {
+			return
+		}
+	}
 	req.asked = true
 	switch {
 	case req.reason != "" || req.replay == pusher.ReplayNone:
@@ -136,10 +156,15 @@ func (s *Shard) standLocked(dir *dirShard, req *request) (at Position, known boo
 			return Position{}, false // the last event may be on the disk
 		}
 	}
+	ch := dir.channels[req.name]
 	if req.rule.Events == 0 {
+		if s.r.broker != nil && ch == nil {
+			_, known = s.r.log.Head(key)
+			return Position{}, known
+		}
 		return Position{}, true
 	}
-	if ch := dir.channels[req.name]; ch != nil && (ch.at.Epoch != "" || ch.at.Broken) {
+	if ch != nil && (ch.at.Epoch != "" || ch.at.Broken) {
 		return ch.at, true
 	}
 	return s.r.log.Head(key)

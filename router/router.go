@@ -15,9 +15,9 @@ import (
 type Router struct {
 	// Immutable after New.
 	loops         Loops
-	clock         func() int64 // monotonic ns since the process started
-	broker        Broker
-	log           Log                   // nil = no history
+	clock         func() int64          // monotonic ns since the process started
+	broker        Broker                // nil = the server stands alone
+	log           Log                   // nil = no history; the broker, if there is one
 	checkSession  func(id string) error // nil = no session id is valid
 	socketIDs     *auth.SocketIDs
 	sessions      *offheap.Table[session] // by slot; a record belongs to its connection's loop
@@ -68,7 +68,10 @@ func New(cfg Config, loops Loops, clock func() int64) (*Router, error) {
 		groups:        sync.Pool{New: func() any { return new(publishGroup) }},
 		zippers:       sync.Pool{New: func() any { return frame.NewDeflater() }},
 	}
-	r.broker = direct{r}
+	if r.broker = cfg.Broker; r.broker != nil {
+		r.log = r.broker
+		r.jobs.most = brokerWorkers
+	}
 	r.stats.recipients = newRecipients()
 	var err error
 	if r.sessions, err = offheap.NewTable[session](cfg.Slots); err != nil {
@@ -86,6 +89,9 @@ func New(cfg Config, loops Loops, clock func() int64) (*Router, error) {
 		return nil, err
 	}
 	r.settings.Store(next)
+	if r.broker != nil {
+		r.broker.Begin(r)
+	}
 	return r, nil
 }
 

@@ -71,8 +71,9 @@ const (
 	opCloseAll                  // ref: *closing
 	opLookedUp                  // ref: *lookup
 	opFetched                   // arg: run; ref: *fetch
-	opResolved                  // arg: slot | gen<<32
+	opResolved                  // arg: slot | gen<<32; ref: []*request
 	opPolled                    // ref: *pollAnswer
+	opWatched                   // ref: *signingIn
 )
 
 func newShard(r *Router, id int) (*Shard, error) {
@@ -127,7 +128,9 @@ func (s *Shard) Command(now int64, op uint8, arg uint64, ref any) {
 	case opLookedUp:
 		s.lookedUp(ref.(*lookup))
 	case opResolved:
-		s.resolved(unpackRef(arg))
+		s.resolved(unpackRef(arg), ref.([]*request))
+	case opWatched:
+		s.watched(ref.(*signingIn))
 	case opPolled:
 		s.polled(ref.(*pollAnswer))
 	case opFetched:

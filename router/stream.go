@@ -108,21 +108,30 @@ func (s *Shard) resolve(slot uint32, x *session, st *stream) {
 	ref, max := s.ref(slot, x), s.r.limits().RecoverEvents
 	s.r.jobs.run(func() {
 		for _, req := range ask {
-			req.ask(s.r.log, max)
+			req.ask(s.r, max)
 		}
-		s.r.loops.MustPost(int(ref.loop), opResolved, ref.pack(), nil)
+		s.r.loops.MustPost(int(ref.loop), opResolved, ref.pack(), ask)
 	})
 }
 
 // resolved goes on with a stream whose channels the log knows now.
-func (s *Shard) resolved(ref connRef) {
+func (s *Shard) resolved(ref connRef, asked []*request) {
 	if !s.sessions.is(ref) {
+		s.settleAll(asked)
 		return
 	}
 	x := s.sessions.at(ref.slot)
 	x.flags &^= flagLooking
-	if x.flags&flagEnding == 0 {
-		s.resolve(ref.slot, x, s.streams[ref.slot])
+	if x.flags&flagEnding != 0 {
+		s.settleAll(asked)
+		return
+	}
+	s.resolve(ref.slot, x, s.streams[ref.slot])
+}
+
+func (s *Shard) settleAll(asked []*request) {
+	for _, req := range asked {
+		s.settle(req)
 	}
 }
 
@@ -130,10 +139,12 @@ func (s *Shard) resolved(ref connRef) {
 func (s *Shard) enterStream(slot uint32, x *session, st *stream) {
 	for i := range st.channels {
 		c := &st.channels[i]
-		if no := s.join(slot, x, &c.req); no != nil {
-			s.stats.subscribes[typeOf(c.req.kind)][no.result].Add(1)
+		if no := s.joinStream(slot, x, &c.req); no != nil {
 			s.leaveStream(slot, x)
-			s.answerRefusal(slot, st, &doorRefusal{status: no.status, code: codeRefusedChannel, text: no.text, channel: c.req.name})
+			for i := range st.channels {
+				s.settle(&st.channels[i].req)
+			}
+			s.answerRefusal(slot, st, no)
 			return
 		}
 		c.id = x.first
@@ -142,6 +153,22 @@ func (s *Shard) enterStream(slot uint32, x *session, st *stream) {
 	if !st.poll {
 		s.sendRaw(slot, x, appendStreamHeader(nil, st.origin, streamRetry()))
 	}
+}
+
+// joinStream joins one channel.
+func (s *Shard) joinStream(slot uint32, x *session, req *request) *doorRefusal {
+	if req.closes {
+		return refusalOf(frame.OverCapacity.With(brokerAway))
+	}
+	no := req.full(s.r.limits())
+	if no == nil {
+		no = s.join(slot, x, req)
+	}
+	if no == nil {
+		return nil
+	}
+	s.stats.subscribes[typeOf(req.kind)][no.result].Add(1)
+	return &doorRefusal{status: no.status, code: codeRefusedChannel, text: no.text, channel: req.name}
 }
 
 // leaveStream ends all memberships of a stream.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/holdfast-edge/holdfast/frame"
 	"github.com/holdfast-edge/holdfast/frame/pusher"
 	"github.com/holdfast-edge/holdfast/router/auth"
 )
@@ -46,6 +47,10 @@ func (s *Shard) subscribe(slot uint32, x *session) {
 	var no *refusal
 	if req.member, no = s.examine(slot, x, req.app, req.kind, req.name, &sub); no == nil {
 		req.rule = s.r.rule(req.app, req.name)
+		if s.r.broker != nil && req.kind&pusher.Presence != 0 {
+			id, _ := s.membershipOf(x, sub.Channel)
+			req.joined = id != 0
+		}
 		no = s.readReplay(&req, &sub)
 	}
 	if no != nil {
@@ -61,7 +66,16 @@ func (s *Shard) proceed(slot uint32, x *session, req *request) {
 		s.lookUp(slot, x, req)
 		return
 	}
-	if no := s.join(slot, x, req); no != nil {
+	if req.closes {
+		s.closeWith(slot, x, frame.OverCapacity.With(brokerAway))
+		return
+	}
+	no := req.full(s.r.limits())
+	if no == nil {
+		no = s.join(slot, x, req)
+	}
+	s.settle(req)
+	if no != nil {
 		s.refuse(slot, x, req, no)
 		return
 	}
@@ -158,7 +172,7 @@ func (s *Shard) join(slot uint32, x *session, req *request) *refusal {
 	defer dir.mu.Unlock()
 
 	at, known := Position{}, true
-	if req.needsHead(s.r.log) {
+	if s.needsHead(req) {
 		if at, known = s.standLocked(dir, req); !known {
 			at = Position{Broken: true} // it cannot be had: nothing is said about it
 		}
@@ -178,7 +192,7 @@ func (s *Shard) join(slot uint32, x *session, req *request) *refusal {
 		s.stats.failures.limited[scopeSubscriptions].Add(1)
 		return limitReached("subscriptions: %d, limit %d (limits.subscriptions)", x.subscriptions+1, limits.Subscriptions)
 	}
-	if ch != nil && kind&pusher.Presence != 0 {
+	if ch != nil && kind&pusher.Presence != 0 && s.r.broker == nil {
 		if p := ch.presenceLocked(); p.users[member.UserID] == nil && len(p.list) >= limits.PresenceMembers {
 			s.stats.failures.limited[scopePresence].Add(1)
 			return limitReached("presence members: %d, limit %d (limits.presence_members)", len(p.list)+1, limits.PresenceMembers)
@@ -198,6 +212,9 @@ func (s *Shard) join(slot uint32, x *session, req *request) *refusal {
 
 	if ch == nil {
 		ch = dir.createLocked(req.app, req.name, kind)
+		if s.r.broker != nil {
+			s.r.followLocked(ch)
+		}
 	}
 	if ch.at.Epoch == "" && !ch.at.Broken {
 		ch.at = at
@@ -212,6 +229,7 @@ func (s *Shard) join(slot uint32, x *session, req *request) *refusal {
 	here.count++
 	ch.members++
 	ch.checkLocked()
+	req.entered = false // the membership has it now
 	*n = membership{next: x.first, local: here.local, place: placePending}
 	x.first = id
 	x.subscriptions++
@@ -230,6 +248,10 @@ func (s *Shard) join(slot uint32, x *session, req *request) *refusal {
 // enterPresenceLocked makes the subscriber known. The others are told before the
 // subscriber's marker is posted, so it does not hear of itself.
 func (s *Shard) enterPresenceLocked(ch *channel, id uint32, member pusher.Member) {
+	if s.r.broker != nil {
+		s.present[id] = &presentUser{member: member} // the broker has told the others
+		return
+	}
 	u, first := ch.presenceLocked().joinLocked(member)
 	s.present[id] = u
 	if first && ch.members > 0 {

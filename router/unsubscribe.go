@@ -85,6 +85,9 @@ func (s *Shard) leaveDirectory(ch *channel, local, id uint32) {
 	}
 	if ch.members == 0 {
 		dir.removeLocked(ch)
+		if s.r.broker != nil {
+			s.r.broker.Unfollow(logKey(ch.app, ch.name))
+		}
 		return
 	}
 	s.countChangedLocked(ch)
@@ -94,6 +97,10 @@ func (s *Shard) leaveDirectory(ch *channel, local, id uint32) {
 func (s *Shard) leavePresenceLocked(ch *channel, id uint32) {
 	u := s.present[id]
 	delete(s.present, id)
+	if s.r.broker != nil {
+		s.r.broker.Leave(logKey(ch.app, ch.name), u.member.UserID)
+		return
+	}
 	if ch.presenceLocked().leaveLocked(u) && ch.members > 0 {
 		s.text = pusher.AppendMemberRemoved(s.text[:0], ch.name, u.member.UserID)
 		s.r.postLocked(ch, s.r.newDelivery(ch.app, sentPresence, s.text, s.now))

@@ -22,8 +22,18 @@ type users struct {
 // user is one user id. Guarded by users.mu.
 type user struct {
 	id       string  // immutable
-	conns    connSet // signed in as the user; not empty = online
+	conns    connSet // signed in as the user on this node
 	watchers connSet // have the user on their watchlist
+
+	remote presenceOf // in a cluster
+}
+
+// isOnline tells whether the user is signed in, on this node or in a cluster on any.
+func (r *Router) isOnline(who *user) bool {
+	if r.broker != nil {
+		return who.remote.online
+	}
+	return who.conns.len() > 0
 }
 
 // signedIn is what a loop keeps for a connection that signed in.
@@ -33,7 +43,8 @@ type signedIn struct {
 	watching []*user
 }
 
-func (u *users) getLocked(id string) *user {
+func (r *Router) userLocked(app *App, id string) *user {
+	u := &app.users
 	if got := u.byID[id]; got != nil {
 		return got
 	}
@@ -42,13 +53,19 @@ func (u *users) getLocked(id string) *user {
 	}
 	made := &user{id: id}
 	u.byID[id] = made
+	if r.broker != nil {
+		r.followUserLocked(app, made)
+	}
 	return made
 }
 
 // tidyLocked forgets a user without connections and watchers.
-func (u *users) tidyLocked(who *user) {
+func (r *Router) tidyLocked(app *App, who *user) {
 	if who.conns.len() == 0 && who.watchers.len() == 0 {
-		delete(u.byID, who.id)
+		delete(app.users.byID, who.id)
+		if r.broker != nil {
+			r.broker.Unfollow(onlineKey(app, who.id))
+		}
 	}
 }
 
@@ -90,7 +107,7 @@ func (s *Shard) signIn(slot uint32, x *session) {
 		return
 	}
 	had := s.signedIn(slot, x)
-	if had != nil && had.user.id != who.ID {
+	if had != nil && had.member.UserID != who.ID {
 		s.sendError(slot, x, codeInvalidMessage, "sign-in: the connection is signed in as another user")
 		return
 	}
@@ -100,9 +117,19 @@ func (s *Shard) signIn(slot uint32, x *session) {
 		x.flags |= flagSigned
 	}
 	had.member = pusher.Member{UserID: who.ID, Info: who.Info}
-	online, offline := s.enterUser(app, s.ref(slot, x), had, who)
+	data := string(in.UserData)
+	if s.r.broker != nil && len(who.Watchlist) > 0 {
+		s.lookForUsers(slot, x, &signingIn{ref: s.ref(slot, x), app: app, in: had, who: who, data: data})
+		return
+	}
+	s.signedInAs(slot, x, app, had, who, data)
+}
 
-	s.text = pusher.AppendSigninSuccess(s.text[:0], string(in.UserData))
+// signedInAs registers the sign-in and answers it.
+func (s *Shard) signedInAs(slot uint32, x *session, app *App, in *signedIn, who pusher.User, data string) {
+	limits := s.r.limits()
+	online, offline := s.enterUser(app, s.ref(slot, x), in, who)
+	s.text = pusher.AppendSigninSuccess(s.text[:0], data)
 	s.send(slot, x)
 	if who.WatchlistCut {
 		s.sendError(slot, x, codeWatchlist, watchlistCut(limits.Watchlist))
@@ -117,17 +144,20 @@ func (s *Shard) signIn(slot uint32, x *session) {
 // watched users at that moment.
 func (s *Shard) enterUser(app *App, ref connRef, in *signedIn, who pusher.User) (online, offline []string) {
 	u := &app.users
+	if s.r.broker != nil {
+		defer s.r.tellUser(app, in)
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if in.user == nil {
-		in.user = u.getLocked(who.ID)
+		in.user = s.r.userLocked(app, who.ID)
 		in.user.conns.add(ref)
-		if in.user.conns.len() == 1 {
+		if in.user.conns.len() == 1 && s.r.broker == nil {
 			s.r.announceLocked(in.user, true)
 		}
 	}
-	u.unwatchLocked(ref, in)
-	return u.watchLocked(ref, in, who.Watchlist)
+	s.r.unwatchLocked(app, ref, in)
+	return s.r.watchLocked(app, ref, in, who.Watchlist)
 }
 
 // signOut ends the sign-in of a connection that is closed.
@@ -137,21 +167,37 @@ func (s *Shard) signOut(slot uint32, x *session) {
 		return
 	}
 	delete(s.signed, slot)
-	u, ref := &s.appOf(x).users, s.ref(slot, x)
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.unwatchLocked(ref, in)
+	if in.user == nil {
+		return // its watchlist was still being looked up
+	}
+	app, ref := s.appOf(x), s.ref(slot, x)
+	if s.r.broker != nil {
+		defer s.r.tellUser(app, in)
+	}
+	app.users.mu.Lock()
+	defer app.users.mu.Unlock()
+	s.r.unwatchLocked(app, ref, in)
 	in.user.conns.remove(ref)
-	if in.user.conns.len() == 0 {
+	if in.user.conns.len() == 0 && s.r.broker == nil {
 		s.r.announceLocked(in.user, false)
 	}
-	u.tidyLocked(in.user)
+	s.r.tidyLocked(app, in.user)
 }
 
 // Terminate closes every connection that is signed in as the user, with a code
 // that makes the client stop. Members of presence channels that did not sign in
-// are not affected. A user who is not online is no error.
-func (r *Router) Terminate(app *App, userID string) {
+// are not affected. A user who is not online is no error. In a cluster the connections
+// of all nodes are closed; ErrBrokerUnavailable: none may be. Not on a loop.
+func (r *Router) Terminate(app *App, userID string) error {
+	if r.broker != nil {
+		return r.broker.Tell(onlineKey(app, userID), tellTerminate)
+	}
+	r.terminate(app, userID)
+	return nil
+}
+
+// terminate closes those of this node.
+func (r *Router) terminate(app *App, userID string) {
 	reason := frame.Terminated
 	app.users.mu.Lock()
 	defer app.users.mu.Unlock()

@@ -12,14 +12,14 @@ func watchlistCut(limit int) string {
 
 // watchLocked registers a connection as a watcher and returns who is online and who
 // is not. Of a user named twice the second mention is ignored.
-func (u *users) watchLocked(ref connRef, in *signedIn, ids []string) (online, offline []string) {
+func (r *Router) watchLocked(app *App, ref connRef, in *signedIn, ids []string) (online, offline []string) {
 	for _, id := range ids {
-		who := u.getLocked(id)
+		who := r.userLocked(app, id)
 		if !who.watchers.add(ref) {
 			continue
 		}
 		in.watching = append(in.watching, who)
-		if who.conns.len() > 0 {
+		if r.isOnline(who) {
 			online = append(online, id)
 		} else {
 			offline = append(offline, id)
@@ -29,10 +29,10 @@ func (u *users) watchLocked(ref connRef, in *signedIn, ids []string) (online, of
 }
 
 // unwatchLocked ends what watchLocked began.
-func (u *users) unwatchLocked(ref connRef, in *signedIn) {
+func (r *Router) unwatchLocked(app *App, ref connRef, in *signedIn) {
 	for _, who := range in.watching {
 		who.watchers.remove(ref)
-		u.tidyLocked(who)
+		r.tidyLocked(app, who)
 	}
 	in.watching = nil
 }

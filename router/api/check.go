@@ -9,6 +9,9 @@ const headerDurable = "Holdfast-Durable"
 
 // checkDurable refuses to store what cannot be stored.
 func (s *Server) checkDurable(given members) *refusal {
+	if given&hasDurable != 0 && s.router.Keeps() && !s.router.KeepsDurably() {
+		return refuse(400, codeBadEvent, "durable events cannot be taken: redis.durable is empty; set it to \"wait:N\", N being the replicas that must have an event")
+	}
 	if given&hasDurable == 0 || s.router.Keeps() {
 		return nil
 	}

@@ -104,6 +104,7 @@ type fakeRouter struct {
 	members    map[string][]string
 	wanted     router.Info // of the last query
 	busyAfter  int         // Publish answers ErrBusy from this many events on; 0: never
+	away       error       // of what concerns a whole cluster
 }
 
 func (f *fakeRouter) AppByID(id string) (*router.App, bool) {
@@ -125,7 +126,8 @@ func (f *fakeRouter) PublishAll(*router.App, []*router.Event) error {
 }
 
 // The fake router keeps nothing.
-func (f *fakeRouter) Keeps() bool { return false }
+func (f *fakeRouter) Keeps() bool        { return false }
+func (f *fakeRouter) KeepsDurably() bool { return false }
 
 func (f *fakeRouter) Position(*router.App, string) (router.Position, bool, error) {
 	return router.Position{}, false, nil
@@ -153,20 +155,21 @@ func (f *fakeRouter) Publish(_ *router.App, ev *router.Event) error {
 	return nil
 }
 
-func (f *fakeRouter) Terminate(_ *router.App, userID string) {
+func (f *fakeRouter) Terminate(_ *router.App, userID string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.terminated = append(f.terminated, userID)
+	return f.away
 }
 
-func (f *fakeRouter) Info(_ *router.App, channel string, want router.Info) router.ChannelInfo {
+func (f *fakeRouter) InfoEverywhere(_ *router.App, channel string, want router.Info) (router.ChannelInfo, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.wanted = want
-	return f.channels[channel]
+	return f.channels[channel], f.away
 }
 
-func (f *fakeRouter) Channels(_ *router.App, prefix string, want router.Info) []router.NamedInfo {
+func (f *fakeRouter) ChannelsEverywhere(_ *router.App, prefix string, want router.Info) ([]router.NamedInfo, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.wanted = want
@@ -177,16 +180,16 @@ func (f *fakeRouter) Channels(_ *router.App, prefix string, want router.Info) []
 		}
 	}
 	slices.SortFunc(all, func(a, b router.NamedInfo) int { return strings.Compare(a.Name, b.Name) })
-	return all
+	return all, f.away
 }
 
-func (f *fakeRouter) Users(_ *router.App, channel string) []string {
+func (f *fakeRouter) UsersEverywhere(_ *router.App, channel string) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.members[channel]
+	return f.members[channel], f.away
 }
 
-func (f *fakeRouter) Connections(*router.App) int { return 19000 }
+func (f *fakeRouter) ConnectionsEverywhere(*router.App) (int, error) { return 19000, f.away }
 
 // events are the events published so far.
 func (f *fakeRouter) events() []router.Event {

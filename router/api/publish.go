@@ -160,7 +160,10 @@ func (s *Server) appendInfo(dst []byte, app *router.App, sub *submission, i int)
 		dst = appendPosition(dst, sub.event.Receipts[i].Epoch, sub.event.Receipts[i].Seq)
 	}
 	if want := sub.want & attributesOf(pusher.KindOf(channel)); want != 0 {
-		dst = appendAttributes(dst, want, s.router.Info(app, channel, want))
+		// The event is out: what cannot be asked now is left out of the answer.
+		if info, err := s.router.InfoEverywhere(app, channel, want); err == nil {
+			dst = appendAttributes(dst, want, info)
+		}
 	}
 	return asObject(dst, at)
 }
@@ -196,6 +199,8 @@ func refusePublish(err error, extent string) *refusal {
 		r := refuse(429, codeRateLimited, "too many durable events wait for the disk: "+extent+"; try again in a second, or raise limits.durable_waiting")
 		r.retryAfter = retrySoon
 		return r
+	case errors.Is(err, router.ErrBrokerUnavailable):
+		cause = "the broker of the cluster did not answer"
 	case errors.Is(err, router.ErrBusy):
 		cause = "too many events are waiting for delivery"
 	}

@@ -21,8 +21,12 @@ func (s *Server) channels(req *request) *refusal {
 	if position {
 		return refuse(400, codeBadInfo, "info position: a list cannot have it, ask for one channel")
 	}
+	rows, err := s.router.ChannelsEverywhere(req.app, prefix, want)
+	if err != nil {
+		return refuseQuery()
+	}
 	body := append([]byte(nil), `{"channels":{`...)
-	for i, c := range s.router.Channels(req.app, prefix, want) {
+	for i, c := range rows {
 		if i > 0 {
 			body = append(body, ',')
 		}
@@ -50,7 +54,10 @@ func (s *Server) channel(req *request) *refusal {
 			return r
 		}
 	}
-	info := s.router.Info(req.app, req.name, want)
+	info, err := s.router.InfoEverywhere(req.app, req.name, want)
+	if err != nil {
+		return refuseQuery()
+	}
 	body := append([]byte(nil), `{"occupied":`...)
 	body = strconv.AppendBool(body, info.Occupied)
 	if at.Epoch != "" {
@@ -59,6 +66,14 @@ func (s *Server) channel(req *request) *refusal {
 	body = appendAttributes(body, want, info)
 	req.ctx.Response.SetBodyRaw(append(body, '}'))
 	return nil
+}
+
+// refuseQuery is the answer when not all nodes of a cluster answered: half a list, or half
+// a count, would look like a whole one.
+func refuseQuery() *refusal {
+	r := refuse(503, codeBrokerUnavailable, "not all nodes of the cluster can be reached: try again in a second")
+	r.retryAfter = retrySoon
+	return r
 }
 
 // position is where the channel of a query stands. It is zero while nobody could go
@@ -95,8 +110,12 @@ func (s *Server) users(req *request) *refusal {
 	if pusher.KindOf(req.name)&pusher.Presence == 0 {
 		return refuse(400, codeBadChannel, "channel "+shown(req.name)+" has no users: only presence channels do")
 	}
+	ids, err := s.router.UsersEverywhere(req.app, req.name)
+	if err != nil {
+		return refuseQuery()
+	}
 	body := append([]byte(nil), `{"users":[`...)
-	for i, id := range s.router.Users(req.app, req.name) {
+	for i, id := range ids {
 		if i > 0 {
 			body = append(body, ',')
 		}
@@ -110,8 +129,12 @@ func (s *Server) users(req *request) *refusal {
 
 // connections serves GET /apps/{id}/connections.
 func (s *Server) connections(req *request) *refusal {
+	n, err := s.router.ConnectionsEverywhere(req.app)
+	if err != nil {
+		return refuseQuery()
+	}
 	body := append([]byte(nil), `{"connections":`...)
-	body = strconv.AppendInt(body, int64(s.router.Connections(req.app)), 10)
+	body = strconv.AppendInt(body, int64(n), 10)
 	req.ctx.Response.SetBodyRaw(append(body, '}'))
 	return nil
 }
@@ -126,7 +149,9 @@ func (s *Server) terminate(req *request) *refusal {
 	if r != nil {
 		return r
 	}
-	s.router.Terminate(req.app, req.name)
+	if s.router.Terminate(req.app, req.name) != nil {
+		return refuseQuery()
+	}
 	req.ctx.Response.SetBodyRaw(bodyEmpty)
 	return nil
 }

@@ -26,7 +26,8 @@ type Publisher interface {
 	// if it is durable. An error without one in a receipt means that nothing was
 	// delivered.
 	PublishAll(app *router.App, events []*router.Event) error
-	Terminate(app *router.App, userID string)
+	// Terminate closes a user's connections, in a cluster those of all nodes.
+	Terminate(app *router.App, userID string) error
 }
 
 // Directory finds applications.
@@ -37,16 +38,19 @@ type Directory interface {
 
 // Observer is the router as requests see it that ask.
 type Observer interface {
-	Info(app *router.App, channel string, want router.Info) router.ChannelInfo
-	// Channels lists the occupied channels whose names begin with prefix, sorted.
-	Channels(app *router.App, prefix string, want router.Info) []router.NamedInfo
-	Users(app *router.App, channel string) []string
-	Connections(app *router.App) int
+	// In a cluster these are of all nodes; an error means that not all answered.
+	InfoEverywhere(app *router.App, channel string, want router.Info) (router.ChannelInfo, error)
+	// ChannelsEverywhere lists the occupied channels whose names begin with prefix, sorted.
+	ChannelsEverywhere(app *router.App, prefix string, want router.Info) ([]router.NamedInfo, error)
+	UsersEverywhere(app *router.App, channel string) ([]string, error)
+	ConnectionsEverywhere(app *router.App) (int, error)
 }
 
 // Keeper is the router as requests see it that ask what was kept.
 type Keeper interface {
 	Keeps() bool // there is a log
+	// KeepsDurably tells whether durable events are taken.
+	KeepsDurably() bool
 	Position(app *router.App, channel string) (at router.Position, kept bool, err error)
 	// History reads events after a position; with epoch "" from the oldest on.
 	History(app *router.App, channel, epoch string, from uint64, limit int) router.HistoryPage

@@ -93,7 +93,16 @@ const sessionKeyUse = "holdfast session ids v1"
 // they come: every node that serves the same ones has the same key, and so has a node
 // after its restart. When a secret changes, the ids that clients hold become forged
 // ones. The applications' ids are distinct.
-func SessionKey(apps []AppSecret) [16]byte {
+func SessionKey(apps []AppSecret) [16]byte { return [16]byte(derive(apps, sessionKeyUse, 16)) }
+
+// clusterKeyUse is sessionKeyUse of ClusterKey.
+const clusterKeyUse = "holdfast cluster v1"
+
+// ClusterKey derives the key with which the nodes of a cluster authenticate what they
+// tell each other, as SessionKey does.
+func ClusterKey(apps []AppSecret) [32]byte { return [32]byte(derive(apps, clusterKeyUse, 32)) }
+
+func derive(apps []AppSecret, use string, bytes int) []byte {
 	sorted := slices.Clone(apps)
 	slices.SortFunc(sorted, func(a, b AppSecret) int { return strings.Compare(a.ID, b.ID) })
 	// Lengths stand before the texts, so that no two lists are the same bytes.
@@ -104,9 +113,9 @@ func SessionKey(apps []AppSecret) [16]byte {
 			secret = append(secret, text...)
 		}
 	}
-	derived, err := hkdf.Key(sha256.New, secret, nil, sessionKeyUse, 16)
+	derived, err := hkdf.Key(sha256.New, secret, nil, use, bytes)
 	if err != nil {
-		panic(err) // 16 bytes are within what SHA-256 can expand to
+		panic(err) // so few bytes are within what SHA-256 can expand to
 	}
-	return [16]byte(derived)
+	return derived
 }
