@@ -94,7 +94,7 @@ type configFlags struct {
 	AppID       *string  `name:"app-id" placeholder:"app-id" help:"Id of the first app (apps.id)."`
 	AppKey      *string  `placeholder:"app-key" help:"Key of the first app (apps.key)."`
 	AppSecret   *string  `placeholder:"app-secret" help:"Secret of the first app (apps.secret). Others on this host can see it here; prefer HOLDFAST_APPS_SECRET or secret_file."`
-	Redis       *string  `placeholder:"URL" help:"Redis or Valkey for several nodes (redis.url). Not in this build yet."`
+	Redis       *string  `placeholder:"URL" help:"Redis or Valkey for several nodes (redis.url)."`
 	Loops       *string  `placeholder:"N" help:"Event loops, 0 for one per core (server.loops)."`
 	Dev         bool     `help:"Accept the demo credentials on any address."`
 	Set         []string `sep:"none" placeholder:"section.key=value" help:"Any other key of the file; may be repeated. Lists are separated by commas."`

@@ -99,7 +99,7 @@ func TestCommandLine(t *testing.T) {
 		{"the file that is there", file, nil, []string{"config"}, 0, "fragments = 9                                # file holdfast.toml:2\n", ""},
 		{"lists in --set", "", nil, []string{"config", "--set", "admin.hosts=a,b", "--set=limits.fragments=3"}, 0, `hosts = ["a", "b"]                           # flag --set` + "\n", ""},
 		{"every named flag", "", nil, []string{"config", "--listen=127.0.0.1:1", "--admin-listen=", "--data-dir=d", "--app-id=i", "--app-key=k", "--app-secret=s", "--loops=2"}, 0, "loops = 2                                    # flag --loops\n", ""},
-		{"redis", "", nil, []string{"serve", "--redis", "redis://h"}, 2, "", `flag --redis: not in this build yet: key redis.url must stay at its default ""`},
+		{"redis", "", nil, []string{"check-config", "--redis", "redis://h1,h2"}, 2, "", `flag --redis: redis.url: several hosts need redis+sentinel:// or redis+cluster://; it looks like`},
 		{"echo path is hidden and known", "", nil, []string{"check-config", "--echo-path", "/echo"}, 0, "valid", ""},
 		{"dev", "", nil, []string{"check-config", "--listen=0.0.0.0:80", "--dev"}, 0, "valid", "warning: demo credentials on a public address: anyone may publish"},
 		{"server that cannot be built", "", nil, []string{"serve"}, 1, "", `"err":"this test has no server"`},

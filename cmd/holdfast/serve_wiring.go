@@ -22,6 +22,8 @@ import (
 	"github.com/holdfast-edge/holdfast/router"
 	"github.com/holdfast-edge/holdfast/router/api"
 	"github.com/holdfast-edge/holdfast/router/auth"
+	"github.com/holdfast-edge/holdfast/router/ingest"
+	"github.com/holdfast-edge/holdfast/router/redisbroker"
 	"github.com/holdfast-edge/holdfast/tuning"
 )
 
@@ -55,7 +57,10 @@ type edge struct {
 	pace   *tuning.Pace
 	slots  uint64 // descriptor numbers that the tables are made for
 	net    *netio.Server
-	replay *persist.Log // nil = off
+	replay *persist.Log        // nil = off, or there is a broker
+	broker *redisbroker.Broker // nil = the server stands alone
+	strict bool                // redis.strict
+	ingest *ingest.Reader      // nil = off
 	router *router.Router
 	api    *api.Server
 
@@ -86,16 +91,33 @@ func newRuntime(d runtimeDeps) (Runtime, error) {
 	if err := tuning.ScheduleAsBatch(); err != nil {
 		d.Log.Info("the scheduling policy stays as it is", "err", err)
 	}
-	if e.replay, err = openLog(d.Config, e.spare, d.Log); err != nil {
+	if e.broker, err = openBroker(d.Config, d.Log); err != nil {
 		return nil, err
+	}
+	e.strict = d.Config.Redis.Strict
+	if e.broker == nil {
+		if e.replay, err = openLog(d.Config, e.spare, d.Log); err != nil {
+			return nil, err
+		}
 	}
 	if err := e.build(d); err != nil {
-		if e.replay != nil {
-			_ = e.replay.Close()
-		}
-		return nil, err
+		return nil, errors.Join(err, e.closeLog())
 	}
 	return e, nil
+}
+
+// closeLog ends the log, or the broker that takes its place, and what publishes by itself.
+func (e *edge) closeLog() error {
+	if e.ingest != nil {
+		e.ingest.Close()
+	}
+	if e.broker != nil {
+		e.broker.Close()
+	}
+	if e.replay != nil {
+		return e.replay.Close()
+	}
+	return nil
 }
 
 // build makes the rooms and wires them.
@@ -119,7 +141,10 @@ func (e *edge) build(d runtimeDeps) (err error) {
 	if _, err := rand.Read(routerCfg.SocketIDKey[:]); err != nil {
 		return fmt.Errorf("socket id key: %w", err)
 	}
-	if e.replay != nil {
+	switch {
+	case e.broker != nil:
+		routerCfg.Broker = e.broker
+	case e.replay != nil:
 		routerCfg.Log = replayLog{e.replay}
 	}
 	routerCfg.CheckSession = func(id string) error { return e.sessions.Load().Check(id, time.Now()) }
@@ -135,16 +160,26 @@ func (e *edge) build(d runtimeDeps) (err error) {
 	if e.api, err = api.New(apiCfg, e.router, time.Now); err != nil {
 		return err
 	}
+	if url := d.Config.Ingest.URL.Reveal(); url != "" {
+		conf := ingest.Config{URL: url, Prefix: d.Config.Ingest.Prefix, App: d.Config.Ingest.App}
+		if e.ingest, err = ingest.Open(conf, e.router, d.Log); err != nil {
+			return err
+		}
+	}
 	return e.register(d.Registry)
 }
 
 // sessionIDs are those of every node that serves the same applications.
 func sessionIDs(c *config.Config) *auth.SessionIDs {
+	return auth.NewSessionIDs(auth.SessionKey(appSecrets(c)))
+}
+
+func appSecrets(c *config.Config) []auth.AppSecret {
 	secrets := make([]auth.AppSecret, len(c.Apps))
 	for i, a := range c.Apps {
 		secrets[i] = auth.AppSecret{ID: a.ID, Secret: a.Secret.Reveal()}
 	}
-	return auth.NewSessionIDs(auth.SessionKey(secrets))
+	return secrets
 }
 
 // register puts every room's metrics on the admin listener.
@@ -158,6 +193,12 @@ func (e *edge) register(registry *prometheus.Registry) error {
 	collectors := []prometheus.Collector{e.net.Collector(), e.router.Collector(), e.api.Collector(), kernel}
 	if e.replay != nil {
 		collectors = append(collectors, persist.NewCollector(e.replay))
+	}
+	if e.broker != nil {
+		collectors = append(collectors, e.broker.Collector())
+	}
+	if e.ingest != nil {
+		collectors = append(collectors, e.ingest.Collector())
 	}
 	for _, c := range collectors {
 		if err := registry.Register(c); err != nil {
@@ -185,6 +226,9 @@ func (e *edge) Reload(c *config.Config) error {
 	}
 	if err := e.api.SetLimits(apiLimits(c)); err != nil {
 		return err
+	}
+	if e.broker != nil {
+		e.broker.Reread()
 	}
 	if e.replay != nil {
 		e.replay.SetDurableWaiting(c.Limits.DurableWaiting)
@@ -218,11 +262,8 @@ func (e *edge) Stop(ctx context.Context) error {
 	e.router.CloseAll()
 	err := e.net.Shutdown(ctx)
 	e.pace.End()
-	if e.replay != nil {
-		// Behind the last request: whatever was answered is in the log.
-		err = errors.Join(err, e.replay.Close())
-	}
-	return err
+	// Behind the last request: whatever was answered is in the log.
+	return errors.Join(err, e.closeLog())
 }
 
 // Live is nil while every loop turns. The loops beat once a second, so an answer
@@ -247,6 +288,9 @@ func (e *edge) Live() error {
 func (e *edge) Ready() error {
 	if !e.net.Accepting() {
 		return errors.New("not accepting: stopping, or over admission.memory_bytes")
+	}
+	if e.strict && e.broker != nil && !e.broker.Up() {
+		return errors.New("no events come from Redis (redis.strict)")
 	}
 	return nil
 }
@@ -307,6 +351,9 @@ func routerConfig(c *config.Config, slots int) router.Config {
 	}
 	cfg.History = nil
 	for _, h := range c.History {
+		if !c.Replay.Enabled {
+			break // in a cluster the broker would keep it
+		}
 		cfg.History = append(cfg.History, router.HistoryRule{Match: h.Match, Rule: router.Rule{
 			Events: h.Events, Age: h.Age, Bytes: int64(h.Bytes), Replay: h.Replay, Durable: h.Durable,
 		}})

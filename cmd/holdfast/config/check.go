@@ -19,6 +19,7 @@ func (c *Config) check(faults *Faults, client bool) {
 	c.checkServer(faults)
 	c.checkApps(faults)
 	c.checkHistory(faults)
+	c.checkRedis(faults)
 	if !client {
 		c.checkAdmin(faults)
 		c.checkDemo(faults)

@@ -7,7 +7,6 @@ import "time"
 // Tags: key = name in the file; default = its text there; min and max = the
 // bounds, in the same notation; zero = what 0 means where 0 is allowed beside
 // the bounds; oneof = the closed set of a word; reload = SIGHUP may change it;
-// later = the feature is not in this build, only the default is accepted;
 // secret = never printed; optional = holdfast.toml may leave it out.
 type Config struct {
 	Server    Server    `key:"server"`
@@ -15,8 +14,8 @@ type Config struct {
 	Limits    Limits    `key:"limits" reload:"yes"`
 	Replay    Replay    `key:"replay"`
 	History   []History `key:"history" reload:"yes"`
-	Redis     Redis     `key:"redis" later:"yes"`
-	Ingest    Ingest    `key:"ingest.redis" later:"yes"`
+	Redis     Redis     `key:"redis"`
+	Ingest    Ingest    `key:"ingest.redis"`
 	Admin     Admin     `key:"admin"`
 	Logging   Logging   `key:"logging"`
 	Apps      []App     `key:"apps" reload:"yes"`
@@ -24,6 +23,10 @@ type Config struct {
 	// AdminToken is HOLDFAST_ADMIN_TOKEN or the content of admin.token_file.
 	// Empty: the admin listener answers GET to loopback and unix peers only.
 	AdminToken Secret
+
+	// RedisPassword and ClusterKey are the contents of redis.password_file and
+	// redis.cluster_key_file; empty when there is none.
+	RedisPassword, ClusterKey Secret
 
 	// Dev is --dev: demo credentials are accepted on any address.
 	Dev bool
@@ -134,7 +137,7 @@ type History struct {
 	Durable bool          `key:"durable" default:"false"`
 }
 
-// Redis is [redis]: several nodes. Not in this build.
+// Redis is [redis]: several nodes.
 type Redis struct {
 	URL            Secret        `key:"url" default:"" secret:"yes"` // may carry a password
 	PasswordFile   string        `key:"password_file" default:""`
@@ -146,7 +149,7 @@ type Redis struct {
 	Lease          time.Duration `key:"lease" default:"10s" min:"3s" max:"60s"`
 }
 
-// Ingest is [ingest.redis]: Laravel's redis broadcaster. Not in this build.
+// Ingest is [ingest.redis]: Laravel's redis broadcaster.
 type Ingest struct {
 	URL    Secret `key:"url" default:"" secret:"yes"`
 	Prefix string `key:"prefix" default:"laravel_database_"`

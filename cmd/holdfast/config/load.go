@@ -69,10 +69,6 @@ func (g *gathering) build() *Config {
 		for i := range n {
 			g.fill(sec, i, field.Index(i))
 		}
-		if sec.later && n > 1 {
-			g.faults.add(fmt.Sprintf("%s:%d", g.file, g.tables[sec.name][1]), "keep one rule with the default values",
-				"not in this build yet: a second %s rule", sec.header())
-		}
 	}
 	return c
 }

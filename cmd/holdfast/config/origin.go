@@ -85,9 +85,7 @@ func newGathering() *gathering {
 // as it was written; secrets are never shown.
 func (g *gathering) offer(k *key, index int, o origin, shown string, v value, err error) {
 	name := k.path()
-	switch def, _ := k.parseText(k.def); {
-	case k.later && (err != nil || !k.same(v, def)):
-		g.faults.add(o.where(), "", "not in this build yet: key %s must stay at its default %s", name, k.literal(def))
+	switch {
 	case err != nil && k.secret:
 		g.refused[place(k, index)] = true
 		g.faults.add(o.where(), "", "%s %v", name, err)

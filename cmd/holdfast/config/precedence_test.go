@@ -81,7 +81,7 @@ queue_messages = 100
 		{"origins as host names", Input{Env: []string{"REVERB_APP_ALLOWED_ORIGINS=a.example, https://b.example"}}, func(c *Config) any { return strings.Join(c.Apps[0].AllowedOrigins, " ") }, "https://a.example http://a.example https://b.example"},
 		{"a list in a variable", Input{Env: []string{"HOLDFAST_ADMIN_HOSTS=localhost, admin.example"}}, func(c *Config) any { return strings.Join(c.Admin.Hosts, " ") }, "localhost admin.example"},
 		{"the rest of a .env is ignored", Input{Env: []string{"REVERB_SCALING_ENABLED=true", "REVERB_HOST=a.example", "REVERB_APP_PING_INTERVAL=60", "REVERB_NEW=1"}}, listen, "127.0.0.1:8080"},
-		{"a default of a later feature", Input{Env: []string{"HOLDFAST_INGEST_REDIS_APP=app-id"}}, func(c *Config) any { return c.Ingest.App }, "app-id"},
+		{"a section with a dot in its name", Input{Env: []string{"HOLDFAST_INGEST_REDIS_APP=app-id"}}, func(c *Config) any { return c.Ingest.App }, "app-id"},
 		{"admin token", Input{Env: []string{"HOLDFAST_ADMIN_TOKEN=0123456789abcdef"}, Sets: []string{"admin.listen=0.0.0.0:9090"}}, func(c *Config) any { return c.AdminToken.Reveal() }, "0123456789abcdef"},
 	}
 	for _, tc := range cases {
@@ -108,7 +108,6 @@ func TestBadEnvironmentAndFlags(t *testing.T) {
 		{"--set without a value", Input{Sets: []string{"server.loops"}}, `flag --set: "server.loops" has no "="; write --set section.key=value`},
 		{"--set of an unknown key", Input{Sets: []string{"server.loop=1"}}, "flag --set: unknown key server.loop; the nearest known key is server.loops"},
 		{"history by flag", Input{Sets: []string{"history.events=0"}}, "flag --set: [[history]] can be set in the file only; remove it"},
-		{"feature of a later build", Input{Env: []string{"HOLDFAST_REDIS_URL=redis://:hunter2@h"}}, `env HOLDFAST_REDIS_URL: not in this build yet: key redis.url must stay at its default ""`},
 		{"file that must exist", Input{File: "/nonexistent/holdfast.toml", FileRequired: true}, "flag --config: open /nonexistent/holdfast.toml: no such file or directory; name a readable TOML file"},
 		{"half an app", Input{Env: []string{"REVERB_APP_ID=1", "REVERB_APP_KEY=k"}}, "configuration: app has no secret; set id, key and secret (or secret_file) of [[apps]] together, in the file, by HOLDFAST_APPS_ and REVERB_APP_ variables or by --app-id, --app-key, --app-secret"},
 		{"demo app on every address", Input{Flags: []Flag{{"--listen", "server.listen", "0.0.0.0:80"}}}, `flag --listen: server.listen = "0.0.0.0:80" is not a loopback address and app "app-id" has the demo secret that everybody knows; set id, key and secret of the app, listen on 127.0.0.1, or start with --dev to accept the risk`},

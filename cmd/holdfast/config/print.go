@@ -34,9 +34,6 @@ func (c *Config) Print(w io.Writer) error {
 
 func (c *Config) printTable(b *bytes.Buffer, sec *section, index int, table reflect.Value) {
 	b.WriteString(sec.header())
-	if sec.later {
-		b.WriteString("  # not in this build yet: only the default is accepted")
-	}
 	b.WriteByte('\n')
 	for _, k := range sec.keys {
 		if c.hidden(k, table) {

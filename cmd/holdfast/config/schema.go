@@ -33,7 +33,6 @@ type key struct {
 	zero     string // what 0 means; "" = 0 is out of bounds when min is above it
 	oneOf    []string
 	reload   bool
-	later    bool
 	secret   bool
 	optional bool
 }
@@ -51,7 +50,6 @@ type section struct {
 	name  string
 	field int // index in Config
 	array bool
-	later bool
 	keys  []*key
 }
 
@@ -73,7 +71,7 @@ func newSchema() *schema {
 		if !ok {
 			continue
 		}
-		sec := &section{name: name, field: i, later: field.Tag.Get("later") == "yes"}
+		sec := &section{name: name, field: i}
 		table := field.Type
 		if table.Kind() == reflect.Slice {
 			sec.array, table = true, table.Elem()
@@ -81,7 +79,6 @@ func newSchema() *schema {
 		for j := range table.NumField() {
 			k := newKey(sec, j, table.Field(j))
 			k.reload = k.reload || field.Tag.Get("reload") == "yes"
-			k.later = k.later || sec.later
 			sec.keys = append(sec.keys, k)
 			s.byPath[k.path()] = k
 			s.byEnv[k.env()] = k
@@ -103,7 +100,6 @@ func newKey(sec *section, index int, field reflect.StructField) *key {
 		zero:     field.Tag.Get("zero"),
 		oneOf:    strings.Fields(field.Tag.Get("oneof")),
 		reload:   field.Tag.Get("reload") == "yes",
-		later:    field.Tag.Get("later") == "yes",
 		secret:   field.Tag.Get("secret") == "yes",
 		optional: field.Tag.Get("optional") == "yes",
 		max:      math.MaxInt64,

@@ -24,6 +24,7 @@ func (c *Config) readSecrets(faults *Faults, lenient bool) {
 		}
 		app.Secret = secret
 	}
+	c.readRedisSecrets(faults, lenient)
 	if c.Admin.TokenFile == "" {
 		return
 	}

@@ -39,7 +39,7 @@ var keyLine = regexp.MustCompile(`^(?:# )?([a-z_]+) = (?:"[^"]*"|\[.*?\]|\S+)(?:
 
 var boundsText = regexp.MustCompile(`\(([0-9A-Za-z]+)–([0-9A-Za-z]+)`)
 
-// TestShippedComments: the bounds, the "*" and the "(later)" of each comment
+// TestShippedComments: the bounds, and the "*" of each comment
 // are those that the program applies, and no line has an unknown key.
 func TestShippedComments(t *testing.T) {
 	data, err := os.ReadFile(shippedFile)
@@ -48,13 +48,13 @@ func TestShippedComments(t *testing.T) {
 	}
 	s := newSchema()
 	var sec *section
-	var all, later bool // the section's own comment speaks for its keys
+	var all bool // the section's own comment speaks for its keys
 	var found []string
 	for line := range strings.SplitSeq(string(data), "\n") {
 		if strings.HasPrefix(line, "[") {
 			header, comment, _ := strings.Cut(line, "#")
 			sec, _ = s.section(strings.Trim(header, "[] "))
-			all, later = strings.HasPrefix(comment, " *"), strings.Contains(comment, "(later)")
+			all = strings.HasPrefix(comment, " *")
 			continue
 		}
 		m := keyLine.FindStringSubmatch(line)
@@ -69,9 +69,6 @@ func TestShippedComments(t *testing.T) {
 		found = append(found, k.path())
 		if got := all || strings.HasPrefix(m[2], "*"); got != k.reload {
 			t.Errorf("%s: the comment says reload %v, the program %v", k.path(), got, k.reload)
-		}
-		if got := later || strings.Contains(m[2], "(later)"); got != k.later {
-			t.Errorf("%s: the comment says later %v, the program %v", k.path(), got, k.later)
 		}
 		if b := boundsText.FindStringSubmatch(m[2]); b != nil && k.kind != kindString {
 			lower, err1 := k.number(b[1])

@@ -141,6 +141,15 @@ func (c *Conn) SubscribeAs(channel, channelData string) Event {
 	return c.wantSuccess(channel)
 }
 
+// SignIn signs in as a user and waits for the success.
+func (c *Conn) SignIn(userData string) Event {
+	c.t.Helper()
+	c.Send("pusher:signin", "", map[string]any{
+		"auth": AppKey + ":" + hmacHex(AppSecret, c.SocketID+"::user::"+userData), "user_data": userData,
+	})
+	return c.WantEvent("pusher:signin_success")
+}
+
 func (c *Conn) wantSuccess(channel string) Event {
 	c.t.Helper()
 	ev := c.WantEvent("pusher_internal:subscription_succeeded")

@@ -1,0 +1,83 @@
+package redisbroker
+
+import (
+	"context"
+	"time"
+
+	"github.com/holdfast-edge/holdfast/router/redisurl"
+)
+
+const (
+	sweepEvery   = time.Second
+	compareEvery = 30 * time.Second
+	forgetEvery  = 10 * time.Minute
+)
+
+// tend does what is to be done again and again.
+func (b *Broker) tend() {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	compared, forgot, routed := time.Now(), time.Now(), time.Time{}
+	for {
+		if now := time.Now(); b.address.Topology == redisurl.Cluster && now.Sub(routed) >= redisurl.Refresh {
+			routed = now
+			b.route()
+		}
+		select {
+		case <-b.ctx.Done():
+			return
+		case now := <-tick.C:
+			b.sweep(now)
+			if now.Sub(compared) >= compareEvery {
+				compared = now
+				b.compare()
+			}
+			if now.Sub(forgot) >= forgetEvery {
+				forgot = now
+				b.forget(now.Add(-forgetEvery))
+			}
+		}
+	}
+}
+
+// compare looks at the heads of all channels that are live here: the loss of a channel's
+// last event shows in no gap.
+func (b *Broker) compare() {
+	b.mu.Lock()
+	lists := map[*lane][]*follow{}
+	for _, f := range b.follows {
+		if f.state == stateLive && (f.rule.Events > 0 || f.crowd) && f.lane != nil {
+			lists[f.lane] = append(lists[f.lane], f)
+		}
+	}
+	b.mu.Unlock()
+	for l, list := range lists {
+		for len(list) > 0 {
+			n := min(len(list), subscribeMost)
+			b.recheck(l, list[:n])
+			list = list[n:]
+		}
+	}
+}
+
+// recheck reads heads and takes the channels back to reading that are behind theirs.
+func (b *Broker) recheck(l *lane, list []*follow) {
+	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
+	defer cancel()
+	heads, err := b.heads(ctx, l.client(), list)
+	if err != nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, f := range list {
+		head, now := heads[i].at, heads[i].people
+		same := head.Epoch == "" || f.at.Epoch == head.Epoch && f.at.Seq >= head.Seq
+		same = same && (now == nil || f.people != nil && f.people.version >= now.version)
+		if f.state != stateLive || f.lane != l || same {
+			continue
+		}
+		b.stats.behind.Add(1)
+		l.readLocked(f)
+	}
+}
