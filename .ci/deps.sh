@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Installs Debian packages whose command is missing: deps.sh command:package…
+# Installs Debian packages whose command, or file, is missing: deps.sh command:package
+# /a/file*:package…
 set -euo pipefail
 
 missing=()
 for pair in "$@"; do
-	command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+	case $pair in
+	/*) compgen -G "${pair%%:*}" >/dev/null || missing+=("${pair##*:}") ;;
+	*) command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}") ;;
+	esac
 done
 # The race detector links against the C library.
 if ! [ -e /usr/include/stdio.h ]; then

@@ -275,8 +275,8 @@ func (r *Reader) publishOne(m message) result {
 
 var (
 	descMessages = prometheus.NewDesc("holdfast_ingest_messages_total", "Messages that the application's Redis brought to the node that reads it.", []string{"result"}, nil)
-	descReads    = prometheus.NewDesc("holdfast_ingest_reader", "1 on the node that reads the application's Redis.", nil, nil)
-	descUp       = prometheus.NewDesc("holdfast_ingest_up", "1 while the application's Redis is connected.", nil, nil)
+	descReads    = prometheus.NewDesc("holdfast_ingest_reader", "Whether this is the node that publishes what the application's Redis brings.", nil, nil)
+	descUp       = prometheus.NewDesc("holdfast_ingest_up", "Whether the application's Redis is connected.", nil, nil)
 )
 
 // Collector returns the package's metrics, to be registered once.

@@ -1,0 +1,7 @@
+<?php
+
+return [
+    'defaults' => ['guard' => 'header', 'passwords' => 'none'],
+    'guards' => ['header' => ['driver' => 'header']],
+    'providers' => [],
+];
