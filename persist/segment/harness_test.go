@@ -17,7 +17,7 @@ func sized(ci, full int) int {
 	if soak {
 		return full
 	}
-	return ci
+	return max(ci/raceShare, 1)
 }
 
 // clock is a time that only the test moves.
