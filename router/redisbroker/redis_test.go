@@ -1,6 +1,7 @@
 package redisbroker
 
 import (
+	"context"
 	"log/slog"
 	"strings"
 	"sync"
@@ -15,7 +16,7 @@ import (
 )
 
 // client is a connection of the test's own.
-func client(t *testing.T, s *redistest.Server) rueidis.Client {
+func client(t testing.TB, s *redistest.Server) rueidis.Client {
 	t.Helper()
 	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}, DisableCache: true, ForceSingleClient: true})
 	if err != nil {
@@ -26,7 +27,7 @@ func client(t *testing.T, s *redistest.Server) rueidis.Client {
 }
 
 // wait waits for what must come.
-func wait(t *testing.T, what string, done func() bool) {
+func wait(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -38,7 +39,7 @@ func wait(t *testing.T, what string, done func() bool) {
 // node is one server of the cluster as its broker sees it.
 type node struct {
 	*Broker
-	t *testing.T
+	t testing.TB
 
 	mu     sync.Mutex
 	rule   router.Rule
@@ -48,6 +49,8 @@ type node struct {
 	name    string
 	changes map[string][]string // "+user" and "-user", in order
 	told    []string
+
+	onReceive func() // nil = nobody asks
 }
 
 func testConfig(s *redistest.Server) Config {
@@ -57,9 +60,9 @@ func testConfig(s *redistest.Server) Config {
 	}
 }
 
-func join(t *testing.T, conf Config) *node {
+func join(t testing.TB, conf Config) *node {
 	t.Helper()
-	b, err := Open(t.Context(), conf, slog.New(slog.NewTextHandler(testWriter{t}, nil)))
+	b, err := Open(context.Background(), conf, slog.New(slog.NewTextHandler(testWriter{t}, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +78,7 @@ func join(t *testing.T, conf Config) *node {
 }
 
 // testWriter logs to the test. It is closed with the broker, before the test ends.
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(p []byte) (int, error) {
 	w.t.Log(strings.TrimSpace(string(p)))
@@ -85,6 +88,10 @@ func (w testWriter) Write(p []byte) (int, error) {
 func (n *node) Receive(e router.Received) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.onReceive != nil {
+		n.onReceive()
+		return
+	}
 	n.got[e.Key] = append(n.got[e.Key], e)
 }
 

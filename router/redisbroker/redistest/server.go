@@ -97,6 +97,9 @@ func (s *Server) Signal(sig os.Signal) {
 	}
 }
 
+// PID is the process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
 // Addr is host:port.
 func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.Port) }
 
