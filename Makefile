@@ -11,7 +11,7 @@ ARGS     ?=
 JS       := cmd/holdfast/hftest/js
 PLUGIN   := client/recovery
 # command:package, for what the tests need beside Go.
-DEBIAN   := gcc:gcc node:nodejs npm:npm chromium:chromium curl:curl openssl:openssl strace:strace systemd-analyze:systemd redis-server:redis-server \
+DEBIAN   := gcc:gcc node:nodejs npm:npm chromium:chromium curl:curl openssl:openssl strace:strace systemd-analyze:systemd redis-server:redis-server nft:nftables ip:iproute2 \
 	php:php-cli '/usr/lib/php/*/redis.so:php-redis' /usr/share/php/Illuminate/autoload.php:php-laravel-framework
 LDFLAGS  := -s -w $(if $(VERSION),-X main.version=$(VERSION))
 # Pinned: a new release must not turn a green tree red by itself.
