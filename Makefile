@@ -68,7 +68,7 @@ bench:
 # stay in docs/results.
 soak:
 	.ci/soak.sh docs/results $(ARGS)
-	HOLDFAST_SOAK=1 HOLDFAST_RESULTS=$(CURDIR)/docs/results $(GO) test -p 1 -timeout 2h ./persist/... ./cmd/holdfast/hftest/oracle
+	HOLDFAST_SOAK=1 HOLDFAST_RESULTS=$(CURDIR)/docs/results $(GO) test -p 1 -timeout 2h ./persist/... ./cmd/holdfast/hftest/oracle ./router/redisbroker ./cmd/holdfast/hftest/cluster
 	$(GO) run ./bench/rig streams -sse 2000 -polls 2000 -json docs/results $(ARGS)
 	$(GO) run ./bench/rig recover -n 10000 -m 1000 -rounds 10 -every 10ms -settle 5s -json docs/results $(ARGS)
 
