@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -192,14 +193,17 @@ func TestPresenceModel(t *testing.T) {
 	for _, n := range nodes {
 		n.subscribe(room)
 	}
-	const users = 100
-	tabs := [users]map[int]int{} // by node
+	users, steps := 100, 30
+	if os.Getenv("HOLDFAST_SOAK") != "" {
+		users, steps = 500, 300
+	}
+	tabs := make([]map[int]int, users) // by node
 	var all sync.WaitGroup
 	for u := range users {
 		tabs[u] = map[int]int{}
 		all.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(u), 1))
-			for range 30 {
+			for range steps {
 				i := r.IntN(len(nodes))
 				if tabs[u][i] > 0 && r.IntN(2) == 0 {
 					tabs[u][i]--
