@@ -354,13 +354,30 @@ func TestBrokerPresence(t *testing.T) {
 
 	t.Log("nobody is let in whom the others cannot be told of")
 	b.away = true
-	late := e.dial(0)
-	if err := late.present("presence-a", "4"); err != nil && !errors.Is(err, frame.ErrPause) {
+	for _, channel := range []string{"presence-a", "presence-far"} {
+		b.cold[LogKey("app-id", "presence-far")] = true // nobody on this node is there
+		late := e.dial(0)
+		if err := late.present(channel, "4"); err != nil && !errors.Is(err, frame.ErrPause) {
+			t.Fatal(err)
+		}
+		e.pump()
+		late.wantClosed(frame.OverCapacity.With(brokerAway))
+		if n := b.room(LogKey("app-id", channel)).conns["4"]; n != 0 {
+			t.Errorf("the broker counts %d connections of a user who was not let in", n)
+		}
+	}
+	b.away = false
+	for _, id := range []string{"x", "y", "z"} {
+		if err := b.Enter(LogKey("app-id", "presence-far"), pusher.Member{UserID: id}, 3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.cold[LogKey("app-id", "presence-far")] = true
+	if err := over.present("presence-far", "4"); err != nil && !errors.Is(err, frame.ErrPause) {
 		t.Fatal(err)
 	}
 	e.pump()
-	late.wantClosed(frame.OverCapacity.With(brokerAway))
-	b.away = false
+	over.wantRefused("presence-far", "LimitReached", 403, "presence members: 4, limit 3 (limits.presence_members)")
 	p.drop()
 	e.pump()
 	if n := b.room(key).conns["1"]; n != 0 {

@@ -18,6 +18,7 @@ func (s *Shard) enters(req *request) bool {
 
 // enter tells the broker of the member. Not on a loop.
 func (req *request) enter(r *Router, key string) {
+	req.crowded, req.closes = false, false
 	switch err := r.broker.Enter(key, req.member, r.limits().PresenceMembers); {
 	case err == nil:
 		req.entered = true

@@ -50,8 +50,9 @@ func (s *Shard) lookForUsers(slot uint32, x *session, w *signingIn) {
 	x.flags |= flagLooking
 	s.r.jobs.run(func() {
 		for _, id := range w.who.Watchlist {
-			// One that cannot be told is offline until it is heard of.
-			_, _ = s.r.broker.Load(onlineKey(w.app, id))
+			if _, err := s.r.broker.Load(onlineKey(w.app, id)); err != nil {
+				break // those behind it are offline until they are heard of
+			}
 		}
 		s.r.loops.MustPost(int(w.ref.loop), opWatched, 0, w)
 	})

@@ -70,6 +70,9 @@ func (s *Shard) waits(req *request) bool {
 	if !s.needsHead(req) {
 		return false
 	}
+	if req.crowded || req.closes {
+		return false // the answer is known, wherever the channel stands
+	}
 	if s.enters(req) {
 		return true
 	}

@@ -190,6 +190,9 @@ func (s *Shard) message(conn uint32, op frame.Opcode, p []byte) error {
 	case recvPong: // that it came is all it says
 	case recvSignin:
 		s.signIn(conn, x)
+		if x.flags&flagLooking != 0 {
+			return frame.ErrPause
+		}
 	case recvClientEvent:
 		s.clientEvent(conn, x)
 	default:

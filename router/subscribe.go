@@ -67,6 +67,7 @@ func (s *Shard) proceed(slot uint32, x *session, req *request) {
 		return
 	}
 	if req.closes {
+		s.settle(req)
 		s.closeWith(slot, x, frame.OverCapacity.With(brokerAway))
 		return
 	}

@@ -30,14 +30,24 @@ func openBroker(c *config.Config, log *slog.Logger) (*redisbroker.Broker, error)
 
 func brokerConfig(c *config.Config) redisbroker.Config {
 	r := c.Redis
-	key := []byte(c.ClusterKey.Reveal())
-	if len(key) == 0 {
-		derived := auth.ClusterKey(appSecrets(c))
-		key = derived[:]
-	}
 	return redisbroker.Config{
-		URL: r.URL.Reveal(), Password: c.RedisPassword.Reveal(), Prefix: r.Prefix, ClusterKey: key,
+		URL: r.URL.Reveal(), Password: c.RedisPassword.Reveal(), Prefix: r.Prefix, Keys: brokerKeys(c),
 		PublishTimeout: r.PublishTimeout, Replicas: r.Replicas(), Lease: r.Lease,
 		HeadAge: c.Replay.HeadAge, IdempotencyAge: c.Replay.IdempotencyAge, CacheBytes: int64(c.Replay.CacheBytes),
 	}
+}
+
+// brokerKeys are the file's key for everything, or keys that are derived from secrets.
+func brokerKeys(c *config.Config) redisbroker.Keys {
+	if c.ClusterKey != "" {
+		return redisbroker.Keys{Shared: []byte(c.ClusterKey.Reveal())}
+	}
+	apps := appSecrets(c)
+	shared := auth.ClusterKey(apps)
+	keys := redisbroker.Keys{Shared: shared[:], Apps: map[string][]byte{}}
+	for _, app := range apps {
+		key := auth.AppKey(app)
+		keys.Apps[app.ID] = key[:]
+	}
+	return keys
 }

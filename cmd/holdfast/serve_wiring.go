@@ -228,7 +228,9 @@ func (e *edge) Reload(c *config.Config) error {
 		return err
 	}
 	if e.broker != nil {
-		e.broker.Reread()
+		if err := e.broker.Reload(brokerKeys(c)); err != nil {
+			return err
+		}
 	}
 	if e.replay != nil {
 		e.replay.SetDurableWaiting(c.Limits.DurableWaiting)

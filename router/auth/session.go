@@ -102,6 +102,13 @@ const clusterKeyUse = "holdfast cluster v1"
 // tell each other, as SessionKey does.
 func ClusterKey(apps []AppSecret) [32]byte { return [32]byte(derive(apps, clusterKeyUse, 32)) }
 
+// appKeyUse is sessionKeyUse of AppKey.
+const appKeyUse = "holdfast cluster application v1"
+
+// AppKey is ClusterKey for what concerns one application: it does not depend on which
+// others a node serves.
+func AppKey(app AppSecret) [32]byte { return [32]byte(derive([]AppSecret{app}, appKeyUse, 32)) }
+
 func derive(apps []AppSecret, use string, bytes int) []byte {
 	sorted := slices.Clone(apps)
 	slices.SortFunc(sorted, func(a, b AppSecret) int { return strings.Compare(a.ID, b.ID) })

@@ -64,7 +64,7 @@ type Reader struct {
 	running sync.WaitGroup
 
 	// Atomic.
-	holds   atomic.Bool
+	until   atomic.Int64 // Unix ns: the lease ends; 0 = this node does not have it
 	up      atomic.Bool
 	results [results]atomic.Uint64
 }
@@ -167,7 +167,7 @@ func (r *Reader) listen(address redisurl.Address) error {
 	}
 	r.up.Store(true)
 	defer r.up.Store(false)
-	defer r.holds.Store(false)
+	defer r.until.Store(0)
 	tick := time.NewTicker(leaseRenew)
 	defer tick.Stop()
 	for {
@@ -206,19 +206,28 @@ return 1`
 func (r *Reader) hold() error {
 	ctx, cancel := context.WithTimeout(r.ctx, leaseTime)
 	defer cancel()
+	began := time.Now()
 	got, err := r.client.Do(ctx, r.client.B().Eval().Script(holdScript).Numkeys(1).Key(r.lease).
 		Arg(r.self, fmt.Sprint(leaseTime.Milliseconds())).Build()).AsInt64()
 	if err != nil {
 		return err
 	}
-	r.holds.Store(got == 1)
+	if got != 1 {
+		r.until.Store(0)
+		return nil
+	}
+	r.until.Store(began.Add(leaseTime).UnixNano())
 	return nil
 }
+
+// holds tells whether the lease is this node's now: one that was stopped does not know
+// what became of it meanwhile.
+func (r *Reader) holds() bool { return time.Now().UnixNano() < r.until.Load() }
 
 // take queues a message, if this node is the one that publishes. It never blocks: a
 // connection that is not read is closed by Redis.
 func (r *Reader) take(m message) {
-	if !r.holds.Load() {
+	if !r.holds() {
 		return
 	}
 	select {
@@ -236,6 +245,9 @@ func (r *Reader) publish() {
 		case <-r.ctx.Done():
 			return
 		case m := <-r.queue:
+			if !r.holds() {
+				continue // whoever has the lease since has heard it as well
+			}
 			r.results[r.publishOne(m)].Add(1)
 		}
 	}
@@ -296,7 +308,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for i := range results {
 		ch <- prometheus.MustNewConstMetric(descMessages, prometheus.CounterValue, float64(c.r.results[i].Load()), i.String())
 	}
-	for d, on := range map[*prometheus.Desc]bool{descReads: c.r.holds.Load(), descUp: c.r.up.Load()} {
+	for d, on := range map[*prometheus.Desc]bool{descReads: c.r.holds(), descUp: c.r.up.Load()} {
 		v := 0.0
 		if on {
 			v = 1

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -55,6 +56,13 @@ func (b *Broker) Ask(what []byte) ([][]byte, error) {
 	expected, err := b.alive(ctx)
 	if err != nil {
 		return nil, unavailable(err)
+	}
+	b.mu.Lock()
+	self, anew := b.lease.name, b.lease.anew
+	b.mu.Unlock()
+	// Redis may have forgotten who lives: it is told again within a lease's time.
+	if !slices.Contains(expected, self) || time.Since(anew) < b.leaseTime() {
+		return nil, unavailable(errUnanswered)
 	}
 	var raw [idBytes / 2]byte
 	_, _ = rand.Read(raw[:]) // never fails

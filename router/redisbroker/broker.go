@@ -34,19 +34,20 @@ type Broker struct {
 	blocks    *blockCache
 	relays    chan relayed
 	answering chan struct{}
+	saying    chan struct{}   // something is to be said again
+	moved     chan struct{}   // a slot is no longer where it was
 	ctx       context.Context //nolint:containedctx // the life of the broker's goroutines
 	stop      context.CancelFunc
 	running   sync.WaitGroup
 	stats     stats
 
 	mu      sync.Mutex
-	follows map[string]*follow // by pub/sub channel
-	lanes   map[string]*lane   // by the server's address; "" = the only one
-	slots   []string           // Cluster: the master's address by slot
-	claims  map[claimKey]*claim
-	parting []*claim // nobody holds them; in the order of their ends
+	follows map[string]*follow           // by pub/sub channel
+	lanes   map[string]*lane             // by the server's address; "" = the only one
+	slots   []string                     // Cluster: the master's address by slot
+	claims  map[string]map[string]*claim // by channel, by user
+	parting []*claim                     // nobody holds them; in the order of their ends
 	lease   lease
-	again   bool              // some claims could not be said again
 	asked   map[string]*asked // by id
 	closed  bool
 }
@@ -59,14 +60,14 @@ func Open(ctx context.Context, conf Config, logger *slog.Logger) (*Broker, error
 	}
 	b := &Broker{
 		conf: conf, logger: logger, keys: keys{prefix: conf.Prefix},
-		follows: map[string]*follow{}, lanes: map[string]*lane{}, claims: map[claimKey]*claim{}, asked: map[string]*asked{},
+		follows: map[string]*follow{}, lanes: map[string]*lane{}, claims: map[string]map[string]*claim{}, saying: make(chan struct{}, 1), moved: make(chan struct{}, 1), asked: map[string]*asked{},
 		relays: make(chan relayed, relayQueue), answering: make(chan struct{}, answersMost), blocks: newBlockCache(conf.CacheBytes), stats: newStats(),
 	}
 	var err error
 	if b.address, err = redisurl.Parse(conf.URL); err != nil {
 		return nil, err
 	}
-	if b.seal, err = newSeal(conf.ClusterKey); err != nil {
+	if b.seal, err = newSeal(conf.Keys); err != nil {
 		return nil, err
 	}
 	var id [8]byte
@@ -93,16 +94,19 @@ func Open(ctx context.Context, conf Config, logger *slog.Logger) (*Broker, error
 // Begin implements router.Broker.
 func (b *Broker) Begin(r router.Receiver) {
 	b.receiver = r
-	if b.address.Topology != redisurl.Cluster {
+	if b.address.Topology == redisurl.Cluster {
+		b.run(b.routes)
+	} else {
 		b.mu.Lock()
 		b.addLaneLocked("", b.client)
 		b.mu.Unlock()
 	}
 	b.run(b.tend)
 	b.run(b.relay)
-	b.run(func() { b.repeat(leaseEvery, func(time.Time) { _ = b.renew() }) })
+	b.run(func() { b.repeat(leaseEvery, b.renew) })
 	b.run(func() { b.repeat(leaveGrace/8, b.part) })
-	b.run(func() { b.repeat(leaseEvery, func(time.Time) { b.reapAll() }) })
+	b.run(func() { b.repeat(leaseEvery, b.reapAll) })
+	b.run(b.say)
 	// Who connects at once would find Redis away.
 	for end := time.Now().Add(b.conf.PublishTimeout); !b.Up() && time.Now().Before(end); {
 		time.Sleep(reachLook)
@@ -123,8 +127,11 @@ func (b *Broker) repeat(every time.Duration, do func(now time.Time)) {
 	}
 }
 
-// Reread takes over changed rules.
-func (b *Broker) Reread() {
+// Reload takes over changed rules and keys.
+func (b *Broker) Reload(keys Keys) error {
+	if err := b.seal.take(keys); err != nil {
+		return err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, f := range b.follows {
@@ -138,6 +145,7 @@ func (b *Broker) Reread() {
 			f.lane.readLocked(f)
 		}
 	}
+	return nil
 }
 
 // run starts a goroutine that ends with the broker.

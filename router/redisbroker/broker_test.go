@@ -481,7 +481,7 @@ func TestForgedIsRefused(t *testing.T) {
 	a := join(t, testConfig(s))
 	a.subscribe(news)
 	other := testConfig(s)
-	other.ClusterKey = []byte(strings.Repeat("x", 32))
+	other.Keys.Shared = []byte(strings.Repeat("x", 32))
 	join(t, other).must(news, start(1))
 	s.Do("PUBLISH", a.keys.of(news), "rubbish")
 	s.Do("PUBLISH", a.keys.of(news), "2:0:abcdefgh1234:rubbish")
@@ -573,7 +573,8 @@ func TestDurableWaitsForReplicas(t *testing.T) {
 		text, err := client(t, replica).Do(context.Background(), client(t, replica).B().Info().Section("replication").Build()).ToString()
 		return err == nil && infoField(text, "master_link_status") == "up"
 	})
-	if res := a.publish(news, durable, start(2))[0]; res.Err != nil || res.Seq != 2 {
+	conf.PublishTimeout = 10 * time.Second
+	if res := join(t, conf).publish(news, durable, start(2))[0]; res.Err != nil || res.Seq != 2 {
 		t.Errorf("with a replica: %+v", res)
 	}
 }

@@ -17,9 +17,8 @@ type Config struct {
 	Password string
 	// Prefix stands in front of all names; without braces.
 	Prefix string
-	// ClusterKey authenticates what nodes tell each other; the same on all, at least 32
-	// bytes.
-	ClusterKey []byte
+	// Keys authenticate what nodes tell each other.
+	Keys Keys
 	// PublishTimeout is how long a publish, or a question, waits for Redis.
 	PublishTimeout time.Duration
 	// Replicas is how many replicas must have a durable event before it is handed out;
@@ -54,8 +53,8 @@ func (c *Config) Validate() error {
 	if n := len(c.Prefix); n < 1 || n > 64 || strings.ContainsAny(c.Prefix, "{}") {
 		fault("redis.prefix is %q, it must be 1 to 64 bytes without braces", c.Prefix)
 	}
-	if len(c.ClusterKey) < 32 {
-		fault("the cluster key is %d bytes, it must be 32 at least", len(c.ClusterKey))
+	if n := len(c.Keys.Shared); n < keyBytes {
+		fault("the cluster key is %d bytes, it must be %d at least", n, keyBytes)
 	}
 	if c.PublishTimeout < 100*time.Millisecond || c.PublishTimeout > 30*time.Second {
 		fault("redis.publish_timeout is %s, it must be 100ms to 30s", c.PublishTimeout)

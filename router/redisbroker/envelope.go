@@ -1,6 +1,7 @@
 package redisbroker
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -8,8 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // An envelope is what one node tells the others through Redis, and what a channel's
@@ -61,25 +65,105 @@ var (
 	errHead     = errors.New("redisbroker: no position in front of an envelope")
 )
 
-// seal makes and opens envelopes. Safe for concurrent use.
-type seal struct{ macs sync.Pool } // of hash.Hash
+// Keys authenticate what nodes tell each other.
+type Keys struct {
+	// Shared is the same on all nodes, at least 32 bytes.
+	Shared []byte
+	// Apps are those of single applications, by id: what is about one of them does not
+	// depend on which others a node serves. For any other Shared is used.
+	Apps map[string][]byte
+}
 
-// keyBytes is the size of the key that envelopes are authenticated with.
+// keptKeys is how many former keys of a place still open envelopes: streams hold some that
+// were made before a reload.
+const keptKeys = 4
+
+// seal makes and opens envelopes. Safe for concurrent use.
+type seal struct {
+	change sync.Mutex
+	rings  atomic.Pointer[rings]
+}
+
+// rings are keys, the newest first. Immutable.
+type rings struct {
+	shared []*ring
+	apps   map[string][]*ring
+}
+
+// ring is one key.
+type ring struct {
+	key  []byte
+	macs sync.Pool // of hash.Hash
+}
+
+// keyBytes is the size of a derived key.
 const keyBytes = 32
 
-// newSeal derives the key of envelopes from the one that all nodes share (RFC 5869).
-func newSeal(shared []byte) (*seal, error) {
+func newRing(shared []byte) (*ring, error) {
 	key, err := hkdf.Key(sha256.New, shared, nil, "holdfast redis envelope 1", keyBytes)
 	if err != nil {
 		return nil, fmt.Errorf("redisbroker: cluster key: %w", err)
 	}
-	return &seal{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}, nil
+	r := &ring{key: key}
+	r.macs.New = func() any { return hmac.New(sha256.New, key) }
+	return r, nil
 }
 
-// sum writes the MAC of body at place to the start of dst.
-func (s *seal) sum(dst *[macBytes]byte, place string, body []byte) {
-	h := s.macs.Get().(hash.Hash) //nolint:forcetypeassert // the pool holds nothing else
-	defer s.macs.Put(h)
+// newSeal derives the keys of envelopes from those that all nodes share (RFC 5869).
+func newSeal(keys Keys) (*seal, error) {
+	s := &seal{}
+	s.rings.Store(&rings{})
+	return s, s.take(keys)
+}
+
+// take makes envelopes with these keys from now on. Those made with former ones are still
+// opened.
+func (s *seal) take(keys Keys) error {
+	s.change.Lock()
+	defer s.change.Unlock()
+	old := s.rings.Load()
+	next := &rings{apps: map[string][]*ring{}}
+	var err error
+	if next.shared, err = renewed(old.shared, keys.Shared); err != nil {
+		return err
+	}
+	for id, key := range keys.Apps {
+		if next.apps[id], err = renewed(old.apps[id], key); err != nil {
+			return err
+		}
+	}
+	s.rings.Store(next)
+	return nil
+}
+
+// renewed puts a key in front of former ones.
+func renewed(former []*ring, key []byte) ([]*ring, error) {
+	first, err := newRing(key)
+	if err != nil {
+		return nil, err
+	}
+	list := []*ring{first}
+	for _, r := range former {
+		if !bytes.Equal(r.key, first.key) && len(list) <= keptKeys {
+			list = append(list, r)
+		}
+	}
+	return list, nil
+}
+
+// of are the keys of a place.
+func (s *seal) of(place string) []*ring {
+	all := s.rings.Load()
+	if app, _, ok := strings.Cut(place, string(separator)); ok && all.apps[app] != nil {
+		return all.apps[app]
+	}
+	return all.shared
+}
+
+// sum writes the MAC of body at place to dst.
+func (r *ring) sum(dst *[macBytes]byte, place string, body []byte) {
+	h := r.macs.Get().(hash.Hash) //nolint:forcetypeassert // the pool holds nothing else
+	defer r.macs.Put(h)
 	h.Reset()
 	var n [4]byte
 	binary.BigEndian.PutUint32(n[:], uint32(len(place)))
@@ -108,7 +192,7 @@ func (s *seal) append(dst []byte, place string, e *envelope) []byte {
 	dst = append(dst, origin...)
 	dst = append(dst, e.text...)
 	var mac [macBytes]byte
-	s.sum(&mac, place, dst[start+macBytes:])
+	s.of(place)[0].sum(&mac, place, dst[start+macBytes:])
 	copy(dst[start:], mac[:])
 	return dst
 }
@@ -119,9 +203,11 @@ func (s *seal) open(place string, raw []byte) (envelope, error) {
 	if len(raw) < envelopeFixed {
 		return envelope{}, errEnvelope
 	}
-	var mac [macBytes]byte
-	s.sum(&mac, place, raw[macBytes:])
-	if !hmac.Equal(mac[:], raw[:macBytes]) {
+	if !slices.ContainsFunc(s.of(place), func(r *ring) bool {
+		var mac [macBytes]byte
+		r.sum(&mac, place, raw[macBytes:])
+		return hmac.Equal(mac[:], raw[:macBytes])
+	}) {
 		return envelope{}, errForged
 	}
 	body := raw[macBytes:]

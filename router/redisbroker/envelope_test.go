@@ -9,7 +9,7 @@ import (
 
 func testSeal(tb testing.TB, key string) *seal {
 	tb.Helper()
-	s, err := newSeal([]byte(strings.Repeat(key, 32)))
+	s, err := newSeal(Keys{Shared: []byte(strings.Repeat(key, 32))})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte("\x01\x01aaaaaaaabbbbbbbb\x03123text"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var mac [macBytes]byte
-		s.sum(&mac, "p", body)
+		s.of("p")[0].sum(&mac, "p", body)
 		e, err := s.open("p", append(mac[:], body...))
 		if err != nil {
 			return
@@ -116,4 +116,32 @@ func FuzzOpen(f *testing.F) {
 			t.Fatalf("%q became %q", body, again[macBytes:])
 		}
 	})
+}
+
+// TestKeysOfApplications: what is about one application does not depend on the others, and
+// what was made before a reload is read after it.
+func TestKeysOfApplications(t *testing.T) {
+	key := func(c string) []byte { return []byte(strings.Repeat(c, 32)) }
+	a, err := newSeal(Keys{Shared: key("s"), Apps: map[string][]byte{"shop": key("1")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := newSeal(Keys{Shared: key("other"), Apps: map[string][]byte{"shop": key("1"), "blog": key("2")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const place = "shop\x1fnews"
+	before := a.append(nil, place, &envelope{kind: kindEvent, text: []byte("x")})
+	if _, err := b.open(place, before); err != nil {
+		t.Errorf("a node that serves one more application: %v", err)
+	}
+	if err := a.take(Keys{Shared: key("s"), Apps: map[string][]byte{"shop": key("3")}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.open(place, before); err != nil {
+		t.Errorf("made with the former secret: %v", err)
+	}
+	if _, err := b.open(place, a.append(nil, place, &envelope{kind: kindEvent})); !errors.Is(err, errForged) {
+		t.Errorf("made with a secret that the node does not have: %v", err)
+	}
 }

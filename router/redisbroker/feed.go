@@ -274,6 +274,7 @@ func (l *lane) catchUp(list []*follow) {
 	case <-b.ctx.Done():
 	case <-time.After(redialLeast):
 	}
+	// Those that were brought are live by now.
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, f := range list {
@@ -288,6 +289,7 @@ type standing struct {
 	at     router.Position
 	last   lastEvent
 	people *people
+	fault  error // it could not be asked
 }
 
 // heads asks where channels stand, and for their last events.
@@ -310,7 +312,9 @@ func (b *Broker) heads(ctx context.Context, client rueidis.CoreClient, list []*f
 	for i, r := range b.eval(ctx, client, headScript, calls) {
 		at, err := position(r)
 		if err != nil {
-			return nil, unavailable(err)
+			if err := b.faultOf(&out[of[i]], err); err != nil {
+				return nil, err
+			}
 		}
 		out[of[i]].at = at
 	}
@@ -319,7 +323,9 @@ func (b *Broker) heads(ctx context.Context, client rueidis.CoreClient, list []*f
 		return nil, err
 	}
 	for i, f := range list {
-		out[i].people = crowds[f]
+		if out[i].people = crowds[f]; f.crowd && crowds[f] == nil {
+			out[i].fault = unavailable(errAnswer)
+		}
 	}
 	var gets []rueidis.Completed
 	of = of[:0]
@@ -338,7 +344,10 @@ func (b *Broker) heads(ctx context.Context, client rueidis.CoreClient, list []*f
 			continue
 		}
 		if err != nil {
-			return nil, unavailable(err)
+			if err := b.faultOf(&out[of[i]], err); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		m, err := b.read(list[of[i]].key, raw)
 		if err != nil {
@@ -348,6 +357,16 @@ func (b *Broker) heads(ctx context.Context, client rueidis.CoreClient, list []*f
 		out[of[i]].last = b.lastEventOf(m)
 	}
 	return out, nil
+}
+
+// faultOf is for what Redis refused for one channel, out of memory or about to move it to
+// another server: the others go on. Any other failure is all channels'.
+func (b *Broker) faultOf(s *standing, err error) error {
+	if _, ok := rueidis.IsRedisErr(err); !ok {
+		return unavailable(err)
+	}
+	s.fault = unavailable(err)
+	return nil
 }
 
 func (b *Broker) headCall(key string) call {
@@ -390,6 +409,10 @@ func (l *lane) bringAll(ctx context.Context, list []*follow, heads []standing) e
 		slots <- struct{}{}
 		go func() {
 			defer func() { <-slots }()
+			if heads[i].fault != nil {
+				faults <- heads[i].fault
+				return
+			}
 			faults <- l.bring(ctx, f, heads[i])
 		}()
 	}
@@ -487,13 +510,18 @@ func (l *lane) fill(ctx context.Context, f *follow, at, head router.Position) er
 			return unavailable(err)
 		}
 		for _, e := range entries {
+			id, _, _ := strings.Cut(e.ID, "-")
+			seq, err := strconv.ParseUint(id, 10, 64)
+			if err != nil || seq <= from {
+				return errHole
+			}
+			from = seq // also past one that cannot be read
 			m, err := b.read(f.key, e.FieldValues["b"])
 			if err != nil {
 				b.refuse(f.key, err)
 				continue
 			}
 			b.next(f, m)
-			from = max(from, m.seq)
 			b.stats.filled.Add(1)
 		}
 		if len(entries) < fillMost {

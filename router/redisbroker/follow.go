@@ -31,7 +31,8 @@ type follow struct {
 	at       router.Position
 	cached   lastEvent
 	people   *people    // nil until it was read
-	stamp    uint64     // changes of people that were handed out
+	stamp    uint64     // changes of people
+	handed   uint64     // the last one that was handed out
 	unsure   time.Time  // until when those are kept in people whom Redis forgot
 	pending  []*message // came while it was not live, in order
 	over     bool       // more came than pending holds

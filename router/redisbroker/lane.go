@@ -33,6 +33,8 @@ type lane struct {
 	leaving []string       // to be unsubscribed from
 	read    []*follow      // subscribed to, to be caught up with
 	ended   bool
+	replid  string // of the server; "" = not seen yet
+	late    bool   // the lane came after the broker had begun
 }
 
 const (
@@ -54,7 +56,7 @@ func (b *Broker) addLaneLocked(host string, client rueidis.Client) {
 	if host != "" {
 		name += ":" + escape(host)
 	}
-	l := &lane{b: b, host: host, via: client, canary: name, wake: make(chan struct{}, 1), readWake: make(chan struct{}, 1), gone: make(chan struct{})}
+	l := &lane{b: b, host: host, via: client, canary: name, wake: make(chan struct{}, 1), readWake: make(chan struct{}, 1), gone: make(chan struct{}), late: len(b.follows) > 0}
 	b.lanes[host] = l
 	for _, f := range b.follows {
 		if f.lane == nil {
@@ -236,6 +238,9 @@ func (l *lane) listen(now time.Time) error {
 		// Who does not hear it gives the connection up, so what became of it does not matter.
 		client := l.client()
 		_ = client.Do(ctx, client.B().Publish().Channel(l.canary).Message("").Build()).Error()
+		if text, err := client.Do(ctx, client.B().Info().Section("replication").Build()).ToString(); err == nil {
+			l.sees(infoField(text, "master_replid"))
+		}
 	})
 	return nil
 }
@@ -280,36 +285,82 @@ func (l *lane) client() rueidis.Client {
 func (l *lane) sharded() bool { return l.b.address.Topology == redisurl.Cluster }
 
 func (l *lane) subscribe(conn rueidis.DedicatedClient, names ...string) error {
-	if l.sharded() {
-		return l.bySlot(names, func(some []string) error {
-			return conn.Do(l.b.ctx, conn.B().Ssubscribe().Channel(some...).Build()).Error()
-		})
+	if !l.sharded() {
+		return conn.Do(l.b.ctx, conn.B().Subscribe().Channel(names...).Build()).Error()
 	}
-	return conn.Do(l.b.ctx, conn.B().Subscribe().Channel(names...).Build()).Error()
+	return l.bySlot(conn, names, func(some []string) rueidis.Completed {
+		return conn.B().Ssubscribe().Channel(some...).Build()
+	})
 }
 
 func (l *lane) unsubscribe(conn rueidis.DedicatedClient, names ...string) error {
-	if l.sharded() {
-		return l.bySlot(names, func(some []string) error {
-			return conn.Do(l.b.ctx, conn.B().Sunsubscribe().Channel(some...).Build()).Error()
-		})
+	if !l.sharded() {
+		return conn.Do(l.b.ctx, conn.B().Unsubscribe().Channel(names...).Build()).Error()
 	}
-	return conn.Do(l.b.ctx, conn.B().Unsubscribe().Channel(names...).Build()).Error()
+	return l.bySlot(conn, names, func(some []string) rueidis.Completed {
+		return conn.B().Sunsubscribe().Channel(some...).Build()
+	})
 }
 
-// bySlot divides names: one command of a Cluster names channels of one slot only.
-func (l *lane) bySlot(names []string, do func([]string) error) error {
+// bySlot divides names: one command of a Cluster names channels of one slot only. Channels
+// of a slot that the server no longer has look for their new lane; the others go on.
+func (l *lane) bySlot(conn rueidis.DedicatedClient, names []string, command func([]string) rueidis.Completed) error {
 	groups := map[uint16][]string{}
 	for _, name := range names {
 		slot := slotOf(name)
 		groups[slot] = append(groups[slot], name)
 	}
+	var order [][]string
+	var commands []rueidis.Completed
 	for _, some := range groups {
-		if err := do(some); err != nil {
+		order = append(order, some)
+		commands = append(commands, command(some))
+	}
+	for i, r := range conn.DoMulti(l.b.ctx, commands...) {
+		err := r.Error()
+		if _, refused := rueidis.IsRedisErr(err); refused {
+			l.b.unhome(l, order[i])
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unhome takes channels from a lane whose server refused them.
+func (b *Broker) unhome(l *lane, names []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, name := range names {
+		if f := b.follows[name]; f != nil && f.lane == l {
+			f.lane, f.state = nil, stateWanted
+		}
+	}
+	b.movedLocked()
+}
+
+func (b *Broker) movedLocked() {
+	select {
+	case b.moved <- struct{}{}:
+	default:
+	}
+}
+
+// sees is told the server's replication id. Another one than before is another server, or
+// the same after a restart: it may have lost what it was told.
+func (l *lane) sees(id string) {
+	l.b.mu.Lock()
+	changed := id != "" && id != l.replid && (l.replid != "" || l.late)
+	if id != "" {
+		l.replid, l.late = id, false
+	}
+	l.b.mu.Unlock()
+	if changed {
+		l.b.changed()
+		l.b.compare()
+	}
 }
 
 // subscribed is told by the server, in the order of its answers.
@@ -336,5 +387,6 @@ func (l *lane) subscribed(turn int, s rueidis.PubSubSubscription) {
 	case "sunsubscribe":
 		// The slot has moved to another server.
 		f.lane, f.state = nil, stateWanted
+		b.movedLocked()
 	}
 }

@@ -4,24 +4,32 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	mathrand "math/rand/v2"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
 )
 
-// An incarnation is a node from its start, or from the moment that it found itself
-// forgotten, on. It lives while its lease does:
+// An incarnation is a node from its start, or from the moment that it found itself, or
+// Redis, forgetful, on. It lives while its lease does:
 //
 //	{prefix}lease:I  string  lives for six tenths of redis.lease, renewed every second
 //	{prefix}nodes    set     the incarnations that may be alive
 //	{prefix}rooms:I  zset    keys of the channels in which I has, or had, members
 //
 // Any node that finds one without a lease removes its members. A node that was stopped
-// for longer finds its lease gone, takes a new name and says again whom it has.
+// for longer finds its lease gone, takes a new name and says again whom it has; so does
+// one whose Redis has become another one, which may have lost what it was told.
 type lease struct {
-	name string // guarded by Broker.mu
+	// Guarded by Broker.mu.
+	name   string
+	until  int64     // ms by Redis' clock: what is said later must not count
+	held   time.Time // since when it was renewed without a failure; zero: it was not
+	former []string  // names that this node had, whose members it removes itself
+	anew   time.Time // when the present name took the place of another; zero: never
 }
 
 // leaseEvery is how often a lease is renewed and others' are looked at.
@@ -41,122 +49,247 @@ func (b *Broker) nodesKey() string            { return b.keys.prefix + "nodes" }
 // and for the removal.
 func (b *Broker) leaseTime() time.Duration { return b.conf.Lease * 6 / 10 }
 
-// incarnate takes a new incarnation.
+// incarnate takes a new name. The lease comes first: a name without one is dead to all.
 func (b *Broker) incarnate(ctx context.Context) error {
 	name := newIncarnation()
-	for _, r := range []rueidis.Completed{
-		b.client.B().Sadd().Key(b.nodesKey()).Member(name).Build(),
-		b.client.B().Set().Key(b.leaseKey(name)).Value("1").Px(b.leaseTime()).Build(),
-	} {
-		if err := b.client.Do(ctx, r).Error(); err != nil {
-			return unavailable(err)
-		}
+	if err := b.client.Do(ctx, b.client.B().Set().Key(b.leaseKey(name)).Value("1").Px(b.leaseTime()).Build()).Error(); err != nil {
+		return unavailable(err)
+	}
+	until, err := b.prolong(ctx, name)
+	if err != nil {
+		return err
 	}
 	b.mu.Lock()
-	b.lease.name = name
-	b.mu.Unlock()
+	defer b.mu.Unlock()
+	if b.lease.name != "" {
+		b.lease.former = append(b.lease.former, b.lease.name)
+		b.lease.anew = time.Now()
+	}
+	b.lease.name, b.lease.until, b.lease.held = name, until, time.Now()
 	return nil
 }
 
-// renew prolongs the lease. One that has ended is not prolonged: others may have removed
-// what it stood for.
-func (b *Broker) renew() error {
+// prolong renews a lease and the name's place among the nodes, which Redis may have
+// forgotten. errLease: it had ended.
+func (b *Broker) prolong(ctx context.Context, name string) (until int64, err error) {
+	now, err := b.eval(ctx, b.client, renewScript, []call{{[]string{b.leaseKey(name)}, []string{ms(b.leaseTime())}}})[0].AsInt64()
+	switch {
+	case err != nil:
+		return 0, unavailable(err)
+	case now == 0:
+		return 0, errLease
+	}
+	if err := b.client.Do(ctx, b.client.B().Sadd().Key(b.nodesKey()).Member(name).Build()).Error(); err != nil {
+		return 0, unavailable(err)
+	}
+	return now + b.leaseTime().Milliseconds(), nil
+}
+
+// renew prolongs this node's lease. One that has ended is not prolonged: others may have
+// removed what it stood for.
+func (b *Broker) renew(time.Time) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 	defer cancel()
 	b.mu.Lock()
 	name := b.lease.name
 	b.mu.Unlock()
-	err := b.client.Do(ctx, b.client.B().Set().Key(b.leaseKey(name)).Value("1").Xx().Px(b.leaseTime()).Build()).Error()
-	if !rueidis.IsRedisNil(err) {
-		return err
-	}
-	if err := b.incarnate(ctx); err != nil {
-		return err
-	}
-	b.stats.forgotten.Add(1)
-	b.logger.Warn("this node's lease had ended: it says again who is here (redis.lease)", "lease", b.conf.Lease)
-	b.sayAgain()
-	return nil
-}
-
-// sayAgain tells Redis of all claims under the new incarnation.
-func (b *Broker) sayAgain() {
+	until, err := b.prolong(ctx, name)
 	b.mu.Lock()
-	claims := make([]*claim, 0, len(b.claims))
-	for _, c := range b.claims {
-		if c.conns > 0 {
-			claims = append(claims, c)
+	switch {
+	case b.lease.name != name: // another name was taken meanwhile
+	case err != nil:
+		b.lease.held = time.Time{}
+	default:
+		b.lease.until = until
+		if b.lease.held.IsZero() {
+			b.lease.held = time.Now()
 		}
 	}
 	b.mu.Unlock()
-	slots := make(chan struct{}, readersMost)
-	for _, c := range claims {
-		slots <- struct{}{}
-		b.run(func() {
-			defer func() { <-slots }()
-			// Whoever was there already is not one too many. What fails is tried when the next
-			// lease is renewed, or the user's next connection comes.
-			if b.announce(c, int(maxSeq)) != nil {
-				b.mu.Lock()
-				b.again = true
-				b.mu.Unlock()
-			}
-		})
+	if err == errLease { //nolint:errorlint // it is never wrapped
+		b.stats.forgotten.Add(1)
+		b.logger.Warn("this node's lease had ended: it says again who is here (redis.lease)", "lease", b.conf.Lease)
+		b.rebirth(ctx)
 	}
 }
 
-// reapAll removes the members of incarnations whose lease has ended.
-func (b *Broker) reapAll() {
-	ctx, cancel := context.WithTimeout(b.ctx, b.conf.Lease)
+// rebirth takes another name and has everybody said again under it.
+func (b *Broker) rebirth(ctx context.Context) {
+	if b.incarnate(ctx) != nil {
+		return // the next renewal tries again
+	}
+	b.mu.Lock()
+	b.sayLocked()
+	b.mu.Unlock()
+}
+
+// changed is called when a server is another one than before: restarted, or a replica that
+// was promoted. Both may have lost who came and who went.
+func (b *Broker) changed() {
+	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
+	defer cancel()
+	b.rebirth(ctx)
+}
+
+// sayLocked has whatever Redis was not told said again.
+func (b *Broker) sayLocked() {
+	select {
+	case b.saying <- struct{}{}:
+	default:
+	}
+}
+
+// sayers is how many claims are said at once.
+const sayers = 64
+
+// say says again what Redis was not told, until nothing is left. The lease is renewed
+// meanwhile: this may be a hundred thousand claims.
+func (b *Broker) say() {
+	for {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-b.saying:
+		}
+		for !b.sayAll() {
+			select {
+			case <-b.ctx.Done():
+				return
+			case <-time.After(leaseEvery):
+			}
+		}
+	}
+}
+
+// sayAll says what lacks, and then removes what was said under former names. false: some
+// of it could not be said.
+func (b *Broker) sayAll() bool {
+	b.mu.Lock()
+	var claims []*claim
+	for _, room := range b.claims {
+		for _, c := range room {
+			if c.conns > 0 && c.entered != b.lease.name {
+				claims = append(claims, c)
+			}
+		}
+	}
+	former := slices.Clone(b.lease.former)
+	b.mu.Unlock()
+	slots := make(chan struct{}, sayers)
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	whole := true
+	for _, c := range claims {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			// Whoever was there already is not one too many.
+			if b.announce(c, maxSeq) != nil {
+				mu.Lock()
+				whole = false
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	if !whole {
+		return false
+	}
+	for _, name := range former {
+		if !b.reap(name) {
+			return false
+		}
+		b.mu.Lock()
+		b.lease.former = slices.DeleteFunc(b.lease.former, func(other string) bool { return other == name })
+		b.mu.Unlock()
+	}
+	return true
+}
+
+// reapAll removes the members of incarnations whose lease has ended. Only who has held its
+// own for as long as one lives knows that it was not Redis that was away: after that all
+// leases have ended, and nobody has gone.
+func (b *Broker) reapAll(now time.Time) {
+	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 	defer cancel()
 	b.mu.Lock()
-	self, again := b.lease.name, b.again
-	b.again = false
+	self, held, former := b.lease.name, b.lease.held, slices.Clone(b.lease.former)
 	b.mu.Unlock()
-	if again {
-		b.sayAgain()
+	if held.IsZero() || now.Sub(held) < b.leaseTime()+leaseEvery {
+		return
 	}
 	nodes, err := b.client.Do(ctx, b.client.B().Smembers().Key(b.nodesKey()).Build()).AsStrSlice()
-	if err != nil {
+	if err != nil || len(nodes) == 0 {
 		return
 	}
 	asked := make([]rueidis.Completed, len(nodes))
 	for i, node := range nodes {
 		asked[i] = b.client.B().Exists().Key(b.leaseKey(node)).Build()
 	}
-	if len(asked) == 0 {
-		return
-	}
 	for i, r := range b.client.DoMulti(ctx, asked...) {
 		lives, err := r.AsInt64()
-		if err == nil && lives == 0 && nodes[i] != self {
-			b.reap(ctx, nodes[i])
+		if err == nil && lives == 0 && nodes[i] != self && !slices.Contains(former, nodes[i]) {
+			b.reap(nodes[i])
 		}
 	}
 }
 
-// reap removes the members of one incarnation. Any node may do so, and several at once.
-func (b *Broker) reap(ctx context.Context, node string) {
-	rooms, err := b.client.Do(ctx, b.client.B().Zrange().Key(b.roomsKey(node)).Min("0").Max("-1").Build()).AsStrSlice()
+// reap removes the members of one incarnation. Any node may do so, and several at once:
+// each begins at a place of its own, and what one has done the others find done.
+func (b *Broker) reap(node string) bool {
+	ask, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
+	defer cancel()
+	rooms, err := b.client.Do(ask, b.client.B().Zrange().Key(b.roomsKey(node)).Min("0").Max("-1").Build()).AsStrSlice()
 	if err != nil {
-		return
+		return false
 	}
+	mathrand.Shuffle(len(rooms), func(i, j int) { rooms[i], rooms[j] = rooms[j], rooms[i] })
+	slots := make(chan struct{}, sayers)
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	whole := true
 	for _, key := range rooms {
-		users, err := b.client.Do(ctx, b.client.B().Smembers().Key(b.keys.of(key)+suffixNode+node).Build()).AsStrSlice()
-		if err != nil || len(users) > 0 && b.remove(ctx, key, node, users) != nil {
-			return // the next look goes on
-		}
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			if b.reapRoom(node, key) != nil {
+				mu.Lock()
+				whole = false
+				mu.Unlock()
+			}
+		})
 	}
-	for _, c := range []rueidis.Completed{
-		b.client.B().Del().Key(b.roomsKey(node)).Build(),
-		b.client.B().Srem().Key(b.nodesKey()).Member(node).Build(),
-	} {
-		if b.client.Do(ctx, c).Error() != nil {
-			return
-		}
+	all.Wait()
+	if !whole {
+		return false // the next look goes on
+	}
+	end, stop := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
+	defer stop()
+	if b.client.Do(end, b.client.B().Srem().Key(b.nodesKey()).Member(node).Build()).Error() != nil {
+		return false
 	}
 	b.stats.reaped.Add(1)
-	b.logger.Info("a node has gone: its members were removed", "incarnation", node, "channels", len(rooms))
+	b.logger.Info("a node has gone, or has another name: what was said under this one was removed", "incarnation", node, "channels", len(rooms))
+	return true
+}
+
+// reapRoom removes those whom an incarnation had in one channel.
+func (b *Broker) reapRoom(node, key string) error {
+	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
+	defer cancel()
+	users, err := b.client.Do(ctx, b.client.B().Smembers().Key(b.keys.of(key)+suffixNode+node).Build()).AsStrSlice()
+	if err != nil {
+		return unavailable(err)
+	}
+	if len(users) > 0 {
+		if err := b.remove(ctx, key, node, users); err != nil {
+			return err
+		}
+	}
+	if err := b.client.Do(ctx, b.client.B().Zrem().Key(b.roomsKey(node)).Member(key).Build()).Error(); err != nil {
+		return unavailable(err)
+	}
+	return nil
 }
 
 // forget takes the channels out of this incarnation's list in which nobody is any more.
@@ -164,17 +297,16 @@ func (b *Broker) forget(before time.Time) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 	defer cancel()
 	b.mu.Lock()
-	node, used := b.lease.name, map[string]bool{}
-	for id := range b.claims {
-		used[id.key] = true
-	}
+	node := b.lease.name
 	b.mu.Unlock()
 	until := strconv.FormatInt(before.Unix(), 10)
 	rooms, err := b.client.Do(ctx, b.client.B().Zrangebyscore().Key(b.roomsKey(node)).Min("-inf").Max(until).Build()).AsStrSlice()
 	if err != nil {
 		return
 	}
-	empty := slices.DeleteFunc(rooms, func(key string) bool { return used[key] })
+	b.mu.Lock()
+	empty := slices.DeleteFunc(rooms, func(key string) bool { return len(b.claims[key]) > 0 })
+	b.mu.Unlock()
 	for some := range slices.Chunk(empty, subscribeMost) {
 		b.eval(ctx, b.client, forgetScript, []call{{[]string{b.roomsKey(node)}, append([]string{until}, some...)}})
 	}

@@ -54,12 +54,11 @@ type claim struct {
 
 	// Guarded by Broker.mu.
 	conns   int
-	entered string    // the incarnation that Redis was told; "" = none
-	ends    time.Time // with conns 0: when the user leaves
-	parts   bool      // it is in Broker.parting
+	entered string          // the incarnation that Redis was told, for sure; "" = none
+	tried   map[string]bool // incarnations that it may have been told
+	ends    time.Time       // with conns 0: when the user leaves
+	parts   bool            // it is in Broker.parting
 }
-
-type claimKey struct{ key, user string }
 
 // leaveGrace is how long a user may be away before the others are told: a page that is
 // loaded anew, or whose network changes, causes no leaving and coming.
@@ -84,12 +83,14 @@ func readMember(text []byte) (pusher.Member, bool) {
 
 // Enter implements router.Broker.
 func (b *Broker) Enter(key string, m pusher.Member, most int) error {
-	id := claimKey{key, m.UserID}
 	b.mu.Lock()
-	c := b.claims[id]
+	c := b.claims[key][m.UserID]
 	if c == nil {
-		c = &claim{key: key, member: m}
-		b.claims[id] = c
+		c = &claim{key: key, member: m, tried: map[string]bool{}}
+		if b.claims[key] == nil {
+			b.claims[key] = map[string]*claim{}
+		}
+		b.claims[key][m.UserID] = c
 	}
 	c.conns++
 	b.mu.Unlock()
@@ -107,7 +108,7 @@ func (b *Broker) Enter(key string, m pusher.Member, most int) error {
 func (b *Broker) Leave(key, userID string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c := b.claims[claimKey{key, userID}]
+	c := b.claims[key][userID]
 	if c == nil {
 		return
 	}
@@ -145,12 +146,13 @@ func (b *Broker) announce(c *claim, most int) error {
 	c.op.Lock()
 	defer c.op.Unlock()
 	b.mu.Lock()
-	node := b.lease.name
-	known := c.entered == node
-	b.mu.Unlock()
-	if known {
+	node, until := b.lease.name, b.lease.until
+	if c.entered == node {
+		b.mu.Unlock()
 		return nil
 	}
+	c.tried[node] = true
+	b.mu.Unlock()
 	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 	defer cancel()
 	// Whoever finds this incarnation dead must find the channel, so its name goes first.
@@ -160,18 +162,53 @@ func (b *Broker) announce(c *claim, most int) error {
 	name := b.keys.of(c.key)
 	sealed := b.seal.append(nil, c.key, &envelope{kind: kindJoined, timeMS: time.Now().UnixMilli(), node: b.node, text: memberText(c.member)})
 	r := b.eval(ctx, b.client, enterScript, []call{{
-		peopleKeys(name, node), []string{c.member.UserID, string(sealed), node, fmt.Sprint(most), b.publishCommand(), name},
+		peopleKeys(name, node), []string{c.member.UserID, string(sealed), node, fmt.Sprint(most), b.publishCommand(), name, fmt.Sprint(until)},
 	}})[0]
 	version, err := r.AsInt64()
 	switch {
 	case err != nil:
 		return unavailable(err)
-	case version < 0:
+	case version == enterFull:
 		return router.ErrPresenceFull
+	case version == enterLate:
+		return unavailable(errLease)
 	}
 	b.mu.Lock()
-	c.entered = node
+	if c.entered = node; node != b.lease.name {
+		b.sayLocked() // another name was taken meanwhile
+	}
 	b.mu.Unlock()
+	// Who was said under an earlier name is now under this one.
+	return b.retract(ctx, c, node)
+}
+
+// What enter.lua answers instead of a version.
+const (
+	enterFull = -1
+	enterLate = -2
+)
+
+// errLease: this node's lease has ended, and it is about to take another one.
+var errLease = errors.New("redisbroker: the lease of this node has ended")
+
+// retract takes a claim back under every name but one. The caller holds c.op.
+func (b *Broker) retract(ctx context.Context, c *claim, but string) error {
+	b.mu.Lock()
+	var names []string
+	for name := range c.tried {
+		if name != but {
+			names = append(names, name)
+		}
+	}
+	b.mu.Unlock()
+	for _, name := range names {
+		if err := b.remove(ctx, c.key, name, []string{c.member.UserID}); err != nil {
+			return err
+		}
+		b.mu.Lock()
+		delete(c.tried, name)
+		b.mu.Unlock()
+	}
 	return nil
 }
 
@@ -188,8 +225,8 @@ func (b *Broker) sees(key, user string) error {
 		f := b.getLocked(key)
 		f.touched = time.Now()
 		live := f.state == stateLive
-		_, there := pusher.Member{}, false
-		if f.people != nil {
+		there := false
+		if f.people != nil && f.handed == f.stamp {
 			_, there = f.people.by[user]
 		}
 		l := f.lane
@@ -202,7 +239,7 @@ func (b *Broker) sees(key, user string) error {
 			return unavailable(errAway)
 		case live && !asked && late > reachLate:
 			asked = true
-			b.recheck(l, []*follow{f})
+			_ = b.recheck(l, []*follow{f}) // it is looked again
 		}
 		select {
 		case <-b.ctx.Done():
@@ -252,25 +289,22 @@ func (b *Broker) withdraw(c *claim) {
 		b.mu.Unlock()
 		return
 	}
-	node := c.entered
+	c.entered = "" // whatever comes of it: who comes back says it again
 	b.mu.Unlock()
-	var err error
-	if node != "" {
-		ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
-		defer cancel()
-		err = b.remove(ctx, c.key, node, []string{c.member.UserID})
-	}
+	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
+	defer cancel()
+	err := b.retract(ctx, c, "")
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case err != nil && c.conns == 0:
+	case c.conns > 0:
+	case err != nil:
 		b.partLocked(c)
-		return
-	case err == nil:
-		c.entered = ""
-	}
-	if id := (claimKey{c.key, c.member.UserID}); c.conns == 0 && b.claims[id] == c {
-		delete(b.claims, id)
+	case b.claims[c.key][c.member.UserID] == c:
+		delete(b.claims[c.key], c.member.UserID)
+		if len(b.claims[c.key]) == 0 {
+			delete(b.claims, c.key)
+		}
 	}
 }
 
@@ -306,6 +340,9 @@ func (b *Broker) peopleOf(ctx context.Context, client rueidis.CoreClient, list [
 	}
 	for i, r := range b.eval(ctx, client, membersScript, calls) {
 		fields, err := r.ToArray()
+		if _, ok := rueidis.IsRedisErr(err); ok {
+			continue // refused for this one
+		}
 		if err != nil {
 			return nil, unavailable(err)
 		}
@@ -355,8 +392,10 @@ func (b *Broker) person(f *follow, m *message) (ask bool) {
 		return !m.checked
 	}
 	if m.seq <= f.people.version {
+		// One of before, or Redis counts anew.
+		anew := m.seq < f.people.version
 		b.mu.Unlock()
-		return false
+		return anew && !m.checked
 	}
 	f.people.version = m.seq
 	f.stamp++
@@ -371,8 +410,18 @@ func (b *Broker) person(f *follow, m *message) (ask bool) {
 		left = append(left, who.UserID)
 	}
 	b.mu.Unlock()
-	b.receiver.Present(f.key, stamp, joined, left)
+	b.present(f, stamp, joined, left)
 	return false
+}
+
+// present hands out a change of a list. The caller holds f.order.
+func (b *Broker) present(f *follow, stamp uint64, joined []pusher.Member, left []string) {
+	if len(joined)+len(left) > 0 {
+		b.receiver.Present(f.key, stamp, joined, left)
+	}
+	b.mu.Lock()
+	f.handed = stamp
+	b.mu.Unlock()
 }
 
 // gather replaces a channel's list by one that was read, and hands out what is different.
@@ -382,6 +431,13 @@ func (b *Broker) gather(f *follow, now *people) {
 	before := f.people
 	if before == nil {
 		before = &people{}
+	}
+	// Redis has forgotten whom this node has there, and nobody else says it again.
+	for user, c := range b.claims[f.key] {
+		if _, ok := now.by[user]; !ok && c.conns > 0 && c.entered != "" {
+			c.entered = ""
+			b.sayLocked()
+		}
 	}
 	if now.version < before.version && f.unsure.IsZero() {
 		// Redis has forgotten. The nodes are about to tell it again whom they have, and until
@@ -413,7 +469,5 @@ func (b *Broker) gather(f *follow, now *people) {
 			left = append(left, user)
 		}
 	}
-	if len(joined)+len(left) > 0 {
-		b.receiver.Present(f.key, stamp, joined, left)
-	}
+	b.present(f, stamp, joined, left)
 }

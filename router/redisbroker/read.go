@@ -85,7 +85,7 @@ func (b *Broker) reached(key string, head router.Position) string {
 			return router.ReasonUnavailable
 		case stuck:
 			asked = true
-			b.recheck(l, []*follow{f})
+			_ = b.recheck(l, []*follow{f}) // it is looked again
 		}
 		select {
 		case <-b.ctx.Done():

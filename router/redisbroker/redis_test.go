@@ -55,7 +55,7 @@ type node struct {
 
 func testConfig(s *redistest.Server) Config {
 	return Config{
-		URL: s.URL(), Prefix: "test:", ClusterKey: []byte(strings.Repeat("k", 32)), PublishTimeout: 2 * time.Second,
+		URL: s.URL(), Prefix: "test:", Keys: Keys{Shared: []byte(strings.Repeat("k", 32))}, PublishTimeout: 2 * time.Second,
 		Lease: 10 * time.Second, HeadAge: time.Hour, IdempotencyAge: time.Minute, CacheBytes: 1 << 20,
 	}
 }

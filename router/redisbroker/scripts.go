@@ -25,6 +25,8 @@ var (
 	membersSource string
 	//go:embed forget.lua
 	forgetSource string
+	//go:embed renew.lua
+	renewSource string
 )
 
 // script is one of them; it is sent as its SHA-1 after the first time.
@@ -42,4 +44,5 @@ var (
 	leaveScript   = newScript(leaveSource)
 	membersScript = newScript(membersSource)
 	forgetScript  = newScript(forgetSource)
+	renewScript   = newScript(renewSource)
 )

@@ -5,8 +5,11 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/holdfast-edge/holdfast/router/redisurl"
 )
 
 // slotCount is the number of hash slots of a Redis Cluster.
@@ -37,16 +40,31 @@ func slotOf(name string) uint16 {
 // route asks the Cluster who serves what, adds lanes for new masters, ends those of
 // former ones, and gives channels whose slot has moved to their new lane.
 func (b *Broker) route() {
-	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
-	defer cancel()
 	nodes := b.client.Nodes()
 	for host, client := range nodes {
+		ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 		slots, err := readSlots(client.Do(ctx, client.B().ClusterSlots().Build()), host)
-		if err != nil {
-			continue
+		cancel()
+		if err == nil {
+			b.reroute(slots, nodes)
+			return
 		}
-		b.reroute(slots, nodes)
-		return
+	}
+}
+
+// routes keeps the routes, and looks at once when a server said that it has a slot no more.
+func (b *Broker) routes() {
+	tick := time.NewTicker(redisurl.Refresh)
+	defer tick.Stop()
+	for {
+		b.route()
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-tick.C:
+		case <-b.moved:
+			time.Sleep(reachLate) // one look for many slots
+		}
 	}
 }
 

@@ -3,8 +3,6 @@ package redisbroker
 import (
 	"context"
 	"time"
-
-	"github.com/holdfast-edge/holdfast/router/redisurl"
 )
 
 const (
@@ -17,12 +15,8 @@ const (
 func (b *Broker) tend() {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	compared, forgot, routed := time.Now(), time.Now(), time.Time{}
+	compared, forgot := time.Now(), time.Now()
 	for {
-		if now := time.Now(); b.address.Topology == redisurl.Cluster && now.Sub(routed) >= redisurl.Refresh {
-			routed = now
-			b.route()
-		}
 		select {
 		case <-b.ctx.Done():
 			return
@@ -54,30 +48,36 @@ func (b *Broker) compare() {
 	for l, list := range lists {
 		for len(list) > 0 {
 			n := min(len(list), subscribeMost)
-			b.recheck(l, list[:n])
+			if b.recheck(l, list[:n]) != nil {
+				break // in thirty seconds again, or when the connection stands
+			}
 			list = list[n:]
 		}
 	}
 }
 
 // recheck reads heads and takes the channels back to reading that are behind theirs.
-func (b *Broker) recheck(l *lane, list []*follow) {
+func (b *Broker) recheck(l *lane, list []*follow) error {
 	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 	defer cancel()
 	heads, err := b.heads(ctx, l.client(), list)
 	if err != nil {
-		return
+		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i, f := range list {
+		if heads[i].fault != nil {
+			continue
+		}
 		head, now := heads[i].at, heads[i].people
 		same := head.Epoch == "" || f.at.Epoch == head.Epoch && f.at.Seq >= head.Seq
-		same = same && (now == nil || f.people != nil && f.people.version >= now.version)
+		same = same && (now == nil || f.people != nil && f.people.version == now.version)
 		if f.state != stateLive || f.lane != l || same {
 			continue
 		}
 		b.stats.behind.Add(1)
 		l.readLocked(f)
 	}
+	return nil
 }
