@@ -34,7 +34,7 @@ func defaultCurves() curvesPlan {
 	return curvesPlan{
 		runs: 3, connections: []int{1000, 2000, 4000, 8000, 12000, 16000, 18000}, channels: []int{1000, 2000, 4000, 8000, 16000},
 		subscribers: []int{10, 30, 100, 300, 1000, 3000, 10000}, sizes: []int{64, 256, 1024, 4096, 16384}, sizeCrowd: 1000,
-		budget: 700 * time.Millisecond, settle: 6 * time.Second,
+		budget: 700 * time.Millisecond, settle: 16 * time.Second,
 	}
 }
 
