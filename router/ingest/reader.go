@@ -245,9 +245,6 @@ func (r *Reader) publish() {
 		case <-r.ctx.Done():
 			return
 		case m := <-r.queue:
-			if !r.holds() {
-				continue // whoever has the lease since has heard it as well
-			}
 			r.results[r.publishOne(m)].Add(1)
 		}
 	}

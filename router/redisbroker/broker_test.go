@@ -310,7 +310,7 @@ func TestRestartWithData(t *testing.T) {
 	if at.Epoch == before.Epoch || at.Seq != 1 || at.Start != 1 {
 		t.Errorf("%+v after %+v", at, before)
 	}
-	a.must(news, start(2))
+	a.eventually(news, start(2))
 	wait(t, "the second event", func() bool { return len(a.received(news)) == 2 })
 	if e := a.received(news)[1]; e.Epoch != at.Epoch || e.Seq != 2 {
 		t.Errorf("%+v", e)
@@ -337,7 +337,7 @@ func TestRestartEmpty(t *testing.T) {
 	if at := a.stood(news)[1]; at.Epoch == before.Epoch || at.Seq != 0 {
 		t.Errorf("%+v", at)
 	}
-	if res := a.must(news, start(6)); res.Seq != 1 {
+	if res := a.eventually(news, start(6)); res.Seq != 1 {
 		t.Errorf("%+v", res)
 	}
 	wait(t, "the event", func() bool { return len(a.received(news)) == 6 })
@@ -508,7 +508,7 @@ func TestSilentRedisIsGivenUp(t *testing.T) {
 	}
 	s.Signal(syscall.SIGCONT)
 	wait(t, "the connection", a.Up)
-	a.must(news, start(2))
+	a.eventually(news, start(2))
 	wait(t, "the event", func() bool {
 		got := a.received(news)
 		return len(got) > 0 && string(got[len(got)-1].Text) == start(2)

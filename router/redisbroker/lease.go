@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	mathrand "math/rand/v2"
 	"slices"
 	"strconv"
@@ -29,6 +30,7 @@ type lease struct {
 	until  int64     // ms by Redis' clock: what is said later must not count
 	held   time.Time // since when it was renewed without a failure; zero: it was not
 	former []string  // names that this node had, whose members it removes itself
+	reborn bool      // another name is to be taken: Redis has become another one
 	anew   time.Time // when the present name took the place of another; zero: never
 }
 
@@ -65,12 +67,12 @@ func (b *Broker) incarnate(ctx context.Context) error {
 		b.lease.former = append(b.lease.former, b.lease.name)
 		b.lease.anew = time.Now()
 	}
-	b.lease.name, b.lease.until, b.lease.held = name, until, time.Now()
+	b.lease.name, b.lease.until, b.lease.held, b.lease.reborn = name, until, time.Now(), false
 	return nil
 }
 
 // prolong renews a lease and the name's place among the nodes, which Redis may have
-// forgotten. errLease: it had ended.
+// forgotten. errLease: it had ended. until is not 0 when only the second failed.
 func (b *Broker) prolong(ctx context.Context, name string) (until int64, err error) {
 	now, err := b.eval(ctx, b.client, renewScript, []call{{[]string{b.leaseKey(name)}, []string{ms(b.leaseTime())}}})[0].AsInt64()
 	switch {
@@ -80,7 +82,7 @@ func (b *Broker) prolong(ctx context.Context, name string) (until int64, err err
 		return 0, errLease
 	}
 	if err := b.client.Do(ctx, b.client.B().Sadd().Key(b.nodesKey()).Member(name).Build()).Error(); err != nil {
-		return 0, unavailable(err)
+		return now + b.leaseTime().Milliseconds(), unavailable(err)
 	}
 	return now + b.leaseTime().Milliseconds(), nil
 }
@@ -97,7 +99,7 @@ func (b *Broker) renew(time.Time) {
 	b.mu.Lock()
 	switch {
 	case b.lease.name != name: // another name was taken meanwhile
-	case err != nil:
+	case until == 0:
 		b.lease.held = time.Time{}
 	default:
 		b.lease.until = until
@@ -105,10 +107,14 @@ func (b *Broker) renew(time.Time) {
 			b.lease.held = time.Now()
 		}
 	}
+	reborn := b.lease.reborn
 	b.mu.Unlock()
-	if err == errLease { //nolint:errorlint // it is never wrapped
+	switch {
+	case errors.Is(err, errLease):
 		b.stats.forgotten.Add(1)
 		b.logger.Warn("this node's lease had ended: it says again who is here (redis.lease)", "lease", b.conf.Lease)
+		b.rebirth(ctx)
+	case reborn && err == nil:
 		b.rebirth(ctx)
 	}
 }
@@ -126,6 +132,9 @@ func (b *Broker) rebirth(ctx context.Context) {
 // changed is called when a server is another one than before: restarted, or a replica that
 // was promoted. Both may have lost who came and who went.
 func (b *Broker) changed() {
+	b.mu.Lock()
+	b.lease.reborn = true // until it is: the next renewals try again
+	b.mu.Unlock()
 	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 	defer cancel()
 	b.rebirth(ctx)
@@ -168,7 +177,7 @@ func (b *Broker) sayAll() bool {
 	var claims []*claim
 	for _, room := range b.claims {
 		for _, c := range room {
-			if c.conns > 0 && c.entered != b.lease.name {
+			if c.let && (c.conns > 0 || c.parts) && c.entered != b.lease.name {
 				claims = append(claims, c)
 			}
 		}
@@ -210,7 +219,7 @@ func (b *Broker) sayAll() bool {
 // own for as long as one lives knows that it was not Redis that was away: after that all
 // leases have ended, and nobody has gone.
 func (b *Broker) reapAll(now time.Time) {
-	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
+	ctx, cancel := context.WithTimeout(b.ctx, min(b.conf.PublishTimeout, b.leaseTime()/2))
 	defer cancel()
 	b.mu.Lock()
 	self, held, former := b.lease.name, b.lease.held, slices.Clone(b.lease.former)
@@ -226,11 +235,26 @@ func (b *Broker) reapAll(now time.Time) {
 	for i, node := range nodes {
 		asked[i] = b.client.B().Exists().Key(b.leaseKey(node)).Build()
 	}
+	var dead []string
+	alive := false
 	for i, r := range b.client.DoMulti(ctx, asked...) {
 		lives, err := r.AsInt64()
-		if err == nil && lives == 0 && nodes[i] != self && !slices.Contains(former, nodes[i]) {
-			b.reap(nodes[i])
+		if err != nil {
+			return
 		}
+		alive = alive || lives == 1 && nodes[i] == self
+		if lives == 0 && !slices.Contains(former, nodes[i]) {
+			dead = append(dead, nodes[i])
+		}
+	}
+	b.mu.Lock()
+	sure := alive && b.lease.name == self && b.lease.held.Equal(held)
+	b.mu.Unlock()
+	if !sure {
+		return // the answers waited for Redis longer than leases live
+	}
+	for _, node := range dead {
+		b.reap(node)
 	}
 }
 

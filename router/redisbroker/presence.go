@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-edge/holdfast/frame/pusher"
 	"github.com/holdfast-edge/holdfast/router"
+	"github.com/holdfast-edge/holdfast/router/redisurl"
 )
 
 // Presence channels have in Redis, beside what all have:
@@ -55,6 +56,7 @@ type claim struct {
 	// Guarded by Broker.mu.
 	conns   int
 	entered string          // the incarnation that Redis was told, for sure; "" = none
+	let     bool            // Redis let the user in; what has to be said again is said of these
 	tried   map[string]bool // incarnations that it may have been told
 	ends    time.Time       // with conns 0: when the user leaves
 	parts   bool            // it is in Broker.parting
@@ -162,7 +164,7 @@ func (b *Broker) announce(c *claim, most int) error {
 	name := b.keys.of(c.key)
 	sealed := b.seal.append(nil, c.key, &envelope{kind: kindJoined, timeMS: time.Now().UnixMilli(), node: b.node, text: memberText(c.member)})
 	r := b.eval(ctx, b.client, enterScript, []call{{
-		peopleKeys(name, node), []string{c.member.UserID, string(sealed), node, fmt.Sprint(most), b.publishCommand(), name, fmt.Sprint(until)},
+		peopleKeys(name, node), []string{c.member.UserID, string(sealed), node, fmt.Sprint(most), b.publishCommand(), name, fmt.Sprint(until + b.skew())},
 	}})[0]
 	version, err := r.AsInt64()
 	switch {
@@ -174,12 +176,22 @@ func (b *Broker) announce(c *claim, most int) error {
 		return unavailable(errLease)
 	}
 	b.mu.Lock()
+	c.let = true
 	if c.entered = node; node != b.lease.name {
 		b.sayLocked() // another name was taken meanwhile
 	}
 	b.mu.Unlock()
 	// Who was said under an earlier name is now under this one.
 	return b.retract(ctx, c, node)
+}
+
+// skew is by how much the clocks of servers may differ, in ms: a Cluster's lease is on one
+// master and the channel on another.
+func (b *Broker) skew() int64 {
+	if b.address.Topology == redisurl.Cluster {
+		return b.leaseTime().Milliseconds()
+	}
+	return 0
 }
 
 // What enter.lua answers instead of a version.
@@ -220,15 +232,21 @@ func peopleKeys(name, node string) []string {
 // itself on it.
 func (b *Broker) sees(key, user string) error {
 	began, asked := time.Now(), false
+	var listed *follow // on which the user was seen, at the change need
+	var need uint64
 	for {
 		b.mu.Lock()
 		f := b.getLocked(key)
 		f.touched = time.Now()
 		live := f.state == stateLive
 		there := false
-		if f.people != nil && f.handed == f.stamp {
+		if f.people != nil {
 			_, there = f.people.by[user]
 		}
+		if there && listed != f {
+			listed, need = f, f.stamp
+		}
+		there = there && f.handed >= need // on the list, and told to this node
 		l := f.lane
 		b.mu.Unlock()
 		late := time.Since(began)
@@ -289,7 +307,7 @@ func (b *Broker) withdraw(c *claim) {
 		b.mu.Unlock()
 		return
 	}
-	c.entered = "" // whatever comes of it: who comes back says it again
+	c.entered, c.let = "", false // whatever comes of it: who comes back says it again
 	b.mu.Unlock()
 	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 	defer cancel()
@@ -392,8 +410,8 @@ func (b *Broker) person(f *follow, m *message) (ask bool) {
 		return !m.checked
 	}
 	if m.seq <= f.people.version {
-		// One of before, or Redis counts anew.
-		anew := m.seq < f.people.version
+		// One of before; the first of all may be the first after Redis forgot.
+		anew := m.seq == 1 && f.people.version > 1
 		b.mu.Unlock()
 		return anew && !m.checked
 	}

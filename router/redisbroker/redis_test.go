@@ -198,6 +198,16 @@ func (n *node) must(key, text string) router.LogResult {
 	return res
 }
 
+// eventually is must after Redis was away: a connection may find only now that it is dead.
+func (n *node) eventually(key, text string) (res router.LogResult) {
+	n.t.Helper()
+	wait(n.t, "a publish is taken", func() bool {
+		res = n.publish(key, nil, text)[0]
+		return res.Err == nil
+	})
+	return res
+}
+
 // texts are what came, and fails if the numbers of an epoch have a hole or come twice.
 func (n *node) texts(key string) (out []string) {
 	n.t.Helper()

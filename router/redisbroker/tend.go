@@ -60,6 +60,14 @@ func (b *Broker) compare() {
 func (b *Broker) recheck(l *lane, list []*follow) error {
 	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 	defer cancel()
+	before := make([]uint64, len(list)) // versions of the lists of members
+	b.mu.Lock()
+	for i, f := range list {
+		if f.people != nil {
+			before[i] = f.people.version
+		}
+	}
+	b.mu.Unlock()
 	heads, err := b.heads(ctx, l.client(), list)
 	if err != nil {
 		return err
@@ -72,7 +80,8 @@ func (b *Broker) recheck(l *lane, list []*follow) error {
 		}
 		head, now := heads[i].at, heads[i].people
 		same := head.Epoch == "" || f.at.Epoch == head.Epoch && f.at.Seq >= head.Seq
-		same = same && (now == nil || f.people != nil && f.people.version == now.version)
+		// More than this node has is behind, less than it had is Redis that forgot.
+		same = same && (now == nil || f.people != nil && now.version <= f.people.version && now.version >= before[i])
 		if f.state != stateLive || f.lane != l || same {
 			continue
 		}
