@@ -110,11 +110,12 @@ func TestClientEventsGoToTheOthers(t *testing.T) {
 	if err := a.Relay(news, []byte(`{"event":"client-x"}`)); err != nil {
 		t.Fatal(err)
 	}
-	a.must(news, start(1)) // behind it
-	wait(t, "both", func() bool { return len(b.received(news)) == 2 && len(a.received(news)) == 1 })
+	wait(t, "the client's event", func() bool { return len(b.received(news)) == 1 })
 	if e := b.received(news)[0]; !e.Client || string(e.Text) != `{"event":"client-x"}` {
 		t.Errorf("%+v", e)
 	}
+	a.must(news, start(1))
+	wait(t, "the application's event", func() bool { return len(b.received(news)) == 2 && len(a.received(news)) == 1 })
 	if e := a.received(news)[0]; e.Client {
 		t.Error("the node that relayed it got it back")
 	}
