@@ -145,8 +145,7 @@ func (r *Router) Receive(e Received) {
 func (r *Router) receivedDelivery(app *App, e *Received) *delivery {
 	now := r.clock()
 	if e.Client {
-		d := r.newDelivery(app, sentClientEvent, e.Text, now)
-		return d
+		return r.newDelivery(app, sentClientEvent, e.Text, now)
 	}
 	d := &delivery{
 		kind: sentEvent, app: app, except: r.connOf(e.Origin), origin: e.Origin,
@@ -157,12 +156,8 @@ func (r *Router) receivedDelivery(app *App, e *Received) *delivery {
 	if e.Seq != 0 {
 		d.position = Position{Epoch: e.Epoch, Start: e.Start, Seq: e.Seq}
 	}
-	if len(e.Text) > deflateOver && r.deflaters.Load() > 0 {
-		z := r.zippers.Get().(*frame.Deflater) //nolint:forcetypeassert // the pool holds nothing else
-		if deflated := z.AppendStart(nil, e.Text); frame.DeflatedFrameLen(len(deflated), maxEnd) < len(e.Text) {
-			d.prepared.Deflated = frame.AppendDeflatedFrame(nil, frame.OpText, deflated, pusher.AppendEventTail(nil, e.Seq))
-		}
-		r.zippers.Put(z)
+	if deflated := r.deflateStart(e.Text); deflated != nil {
+		d.prepared.Deflated = frame.AppendDeflatedFrame(nil, frame.OpText, deflated, pusher.AppendEventTail(nil, e.Seq))
 	}
 	return d
 }

@@ -186,13 +186,22 @@ func (r *Router) connOf(socketID string) connRef {
 // encode makes everything of the event's bytes but its end, where a former start was.
 func (p *publication) encode() {
 	p.start = pusher.AppendEventHead(p.start[:0], p.ev.Name, p.channel, p.ev.Data)
-	if len(p.start) > deflateOver && p.r.deflaters.Load() > 0 {
-		z := p.r.zippers.Get().(*frame.Deflater) //nolint:forcetypeassert // the pool holds nothing else
-		if deflated := z.AppendStart(nil, p.start); frame.DeflatedFrameLen(len(deflated), maxEnd) < len(p.start) {
-			p.deflated = deflated
-		}
-		p.r.zippers.Put(z)
+	p.deflated = p.r.deflateStart(p.start)
+}
+
+// deflateStart compresses a message up to its number, joinable; nil when nobody could read
+// that, or it is not worth it.
+func (r *Router) deflateStart(start []byte) []byte {
+	if len(start) <= deflateOver || r.deflaters.Load() == 0 {
+		return nil
 	}
+	z := r.zippers.Get().(*frame.Deflater) //nolint:forcetypeassert // the pool holds nothing else
+	defer r.zippers.Put(z)
+	deflated := z.AppendStart(nil, start)
+	if frame.DeflatedFrameLen(len(deflated), maxEnd) >= len(start) {
+		return nil
+	}
+	return deflated
 }
 
 // maxEnd is the longest end of an event.

@@ -1,14 +1,13 @@
 package redisbroker
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
 	"time"
-
-	"github.com/redis/rueidis"
 
 	"github.com/holdfast-edge/holdfast/router"
 )
@@ -53,9 +52,9 @@ func (b *Broker) answerChannel() string {
 func (b *Broker) Ask(what []byte) ([][]byte, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 	defer cancel()
-	expected, err := b.alive(ctx)
+	expected, _, err := b.leases(ctx)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, err
 	}
 	b.mu.Lock()
 	self, anew := b.lease.name, b.lease.anew
@@ -77,8 +76,8 @@ func (b *Broker) Ask(what []byte) ([][]byte, error) {
 		b.mu.Unlock()
 	}()
 	text := append([]byte(id+b.answerChannel()), 0)
-	sealed := b.seal.append(nil, b.askChannel(), &envelope{kind: kindControl, timeMS: time.Now().UnixMilli(), node: b.node, text: append(text, what...)})
-	if err := b.client.Do(ctx, b.client.B().Publish().Channel(b.askChannel()).Message(string(sealed)).Build()).Error(); err != nil {
+	message := b.sealed(b.askChannel(), kindControl, append(text, what...))
+	if err := b.client.Do(ctx, b.client.B().Publish().Channel(b.askChannel()).Message(message).Build()).Error(); err != nil {
 		return nil, unavailable(err)
 	}
 	for {
@@ -91,32 +90,6 @@ func (b *Broker) Ask(what []byte) ([][]byte, error) {
 		case <-q.news:
 		}
 	}
-}
-
-// alive lists the incarnations that have a lease.
-func (b *Broker) alive(ctx context.Context) ([]string, error) {
-	nodes, err := b.client.Do(ctx, b.client.B().Smembers().Key(b.nodesKey()).Build()).AsStrSlice()
-	if err != nil {
-		return nil, err
-	}
-	asked := make([]rueidis.Completed, len(nodes))
-	for i, node := range nodes {
-		asked[i] = b.client.B().Exists().Key(b.leaseKey(node)).Build()
-	}
-	var alive []string
-	if len(asked) == 0 {
-		return nil, nil
-	}
-	for i, r := range b.client.DoMulti(ctx, asked...) {
-		lives, err := r.AsInt64()
-		if err != nil {
-			return nil, err
-		}
-		if lives == 1 {
-			alive = append(alive, nodes[i])
-		}
-	}
-	return alive, nil
 }
 
 // complete puts the answers together when all are there; nil = some lack.
@@ -159,16 +132,13 @@ func (b *Broker) question(raw string) {
 		b.refuse(b.askChannel(), err)
 		return
 	}
-	id, rest := e.text[:idBytes], e.text[idBytes:]
-	end := 0
-	for end < len(rest) && rest[end] != 0 {
-		end++
-	}
-	if end == len(rest) {
+	id := e.text[:idBytes]
+	channel, what, ok := bytes.Cut(e.text[idBytes:], []byte{0})
+	if !ok {
 		b.refuse(b.askChannel(), errEnvelope)
 		return
 	}
-	to, what := string(rest[:end]), rest[end+1:]
+	to := string(channel)
 	said := b.receiver.Reply(what)
 	b.mu.Lock()
 	node := b.lease.name
@@ -181,9 +151,8 @@ func (b *Broker) question(raw string) {
 		text = binary.BigEndian.AppendUint32(text, uint32(part))
 		text = binary.BigEndian.AppendUint32(text, uint32(parts))
 		text = append(text, said[part*partBytes:min(len(said), (part+1)*partBytes)]...)
-		sealed := b.seal.append(nil, to, &envelope{kind: kindControl, timeMS: time.Now().UnixMilli(), node: b.node, text: text})
 		// Who does not hear it says so to whoever asked.
-		_ = b.client.Do(ctx, b.client.B().Publish().Channel(to).Message(string(sealed)).Build()).Error()
+		_ = b.client.Do(ctx, b.client.B().Publish().Channel(to).Message(b.sealed(to, kindControl, text)).Build()).Error()
 	}
 }
 
@@ -228,8 +197,7 @@ func (b *Broker) answered(raw string) {
 func (b *Broker) Tell(key, what string) error {
 	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 	defer cancel()
-	sealed := b.seal.append(nil, key, &envelope{kind: kindControl, timeMS: time.Now().UnixMilli(), node: b.node, text: []byte(what)})
-	message := string(appendHead(nil, head{})) + string(sealed)
+	message := unnumbered + b.sealed(key, kindControl, []byte(what))
 	if err := b.client.Do(ctx, b.rawPublish(b.client, b.keys.of(key), message)).Error(); err != nil {
 		return unavailable(err)
 	}

@@ -101,7 +101,9 @@ func (b *Broker) Begin(r router.Receiver) {
 		b.addLaneLocked("", b.client)
 		b.mu.Unlock()
 	}
-	b.run(b.tend)
+	b.run(func() { b.repeat(sweepEvery, b.sweep) })
+	b.run(func() { b.repeat(compareEvery, func(time.Time) { b.compare() }) })
+	b.run(func() { b.repeat(forgetEvery, func(now time.Time) { b.forget(now.Add(-forgetEvery)) }) })
 	b.run(b.relay)
 	b.run(func() { b.repeat(leaseEvery, b.renew) })
 	b.run(func() { b.repeat(leaveGrace/8, b.part) })
@@ -111,6 +113,22 @@ func (b *Broker) Begin(r router.Receiver) {
 	for end := time.Now().Add(b.conf.PublishTimeout); !b.Up() && time.Now().Before(end); {
 		time.Sleep(reachLook)
 	}
+}
+
+// each does something for every one of a list, so many at once, and returns all errors.
+func each[T any](most int, list []T, do func(i int, one T) error) error {
+	slots := make(chan struct{}, most)
+	faults := make([]error, len(list))
+	var all sync.WaitGroup
+	for i, one := range list {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			faults[i] = do(i, one)
+		})
+	}
+	all.Wait()
+	return errors.Join(faults...)
 }
 
 // repeat does something again and again until the broker ends.
@@ -252,6 +270,11 @@ func newEpoch() string {
 		raw[i] = letters[int(c)%len(letters)]
 	}
 	return string(raw[:])
+}
+
+// sealed is an envelope of this node's, of now.
+func (b *Broker) sealed(place string, what kind, text []byte) string {
+	return string(b.seal.append(nil, place, &envelope{kind: what, timeMS: time.Now().UnixMilli(), node: b.node, text: text}))
 }
 
 // unavailable is any failure of Redis as the router knows it.

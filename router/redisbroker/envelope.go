@@ -280,7 +280,10 @@ func cutNumber(s string) (n uint64, rest string, err error) {
 	return 0, "", errHead
 }
 
-// appendHead is splitHead's inverse; what is published without a script has it too.
+// unnumbered is the head of what is published without a script.
+var unnumbered = string(appendHead(nil, head{}))
+
+// appendHead is splitHead's inverse.
 func appendHead(dst []byte, h head) []byte {
 	dst = strconv.AppendUint(dst, h.seq, 10)
 	dst = append(dst, ':')

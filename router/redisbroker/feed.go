@@ -380,6 +380,18 @@ func position(r rueidis.RedisResult) (router.Position, error) {
 	if err != nil {
 		return router.Position{}, err
 	}
+	at, err := readPlace(fields)
+	if err != nil {
+		return router.Position{}, err
+	}
+	if at.Epoch == "" {
+		return router.Position{}, errHead
+	}
+	return at, nil
+}
+
+// readPlace reads epoch, start, seq; all three are empty for an event without a number.
+func readPlace(fields []rueidis.RedisMessage) (router.Position, error) {
 	if len(fields) != 3 {
 		return router.Position{}, errHead
 	}
@@ -395,7 +407,7 @@ func position(r rueidis.RedisResult) (router.Position, error) {
 	if err != nil {
 		return router.Position{}, err
 	}
-	if start < 0 || seq < start || seq > maxSeq || len(epoch) == 0 || len(epoch) > maxEpoch {
+	if start < 0 || seq < start || seq > maxSeq || len(epoch) > maxEpoch {
 		return router.Position{}, errHead
 	}
 	return router.Position{Epoch: epoch, Start: uint64(start), Seq: uint64(seq)}, nil
@@ -403,24 +415,12 @@ func position(r rueidis.RedisResult) (router.Position, error) {
 
 // bringAll brings each of the channels to its head.
 func (l *lane) bringAll(ctx context.Context, list []*follow, heads []standing) error {
-	slots := make(chan struct{}, readersMost)
-	faults := make(chan error, len(list))
-	for i, f := range list {
-		slots <- struct{}{}
-		go func() {
-			defer func() { <-slots }()
-			if heads[i].fault != nil {
-				faults <- heads[i].fault
-				return
-			}
-			faults <- l.bring(ctx, f, heads[i])
-		}()
-	}
-	var err error
-	for range list {
-		err = errors.Join(err, <-faults)
-	}
-	return err
+	return each(readersMost, list, func(i int, f *follow) error {
+		if heads[i].fault != nil {
+			return heads[i].fault
+		}
+		return l.bring(ctx, f, heads[i])
+	})
 }
 
 // bring hands out what a channel's subscribers lack up to a head, and what came

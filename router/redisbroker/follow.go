@@ -142,6 +142,43 @@ func (b *Broker) Load(key string) (router.Position, error) {
 	return f.at, nil
 }
 
+const (
+	// reachLook is how often is looked whether this node has come to a head, and reachLate
+	// after which time the feed is no longer believed to bring it.
+	reachLook = 2 * time.Millisecond
+	reachLate = 100 * time.Millisecond
+)
+
+// await waits until a channel is live and something holds of it. there is called under
+// Broker.mu. When the feed does not bring it in time, the channel is looked at in Redis,
+// once.
+func (b *Broker) await(key string, there func(*follow) bool) error {
+	began, asked := time.Now(), false
+	for {
+		b.mu.Lock()
+		f := b.getLocked(key)
+		f.touched = time.Now()
+		live := f.state == stateLive
+		done, l := live && there(f), f.lane
+		b.mu.Unlock()
+		late := time.Since(began)
+		switch {
+		case done:
+			return nil
+		case l == nil || late > b.conf.PublishTimeout:
+			return unavailable(errAway)
+		case live && !asked && late > reachLate:
+			asked = true
+			_ = b.recheck(l, []*follow{f}) // it is looked again
+		}
+		select {
+		case <-b.ctx.Done():
+			return unavailable(errAway)
+		case <-time.After(reachLook):
+		}
+	}
+}
+
 // Last implements router.LogHeads.
 func (b *Broker) Last(key string) (e router.LogEvent, left time.Duration, ok bool) {
 	b.mu.Lock()

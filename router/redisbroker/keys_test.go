@@ -59,3 +59,43 @@ func FuzzEscape(f *testing.F) {
 		}
 	})
 }
+
+// channel is the key that a pub/sub channel is of; ok is false when it is none of ours.
+func (k keys) channel(name string) (key string, ok bool) {
+	rest, ok := strings.CutPrefix(name, k.prefix+"{")
+	if !ok {
+		return "", false
+	}
+	rest, ok = strings.CutSuffix(rest, "}")
+	if !ok {
+		return "", false
+	}
+	return unescape(rest)
+}
+
+// unescape is the inverse of escape; ok is false for a text that escape never makes.
+func unescape(s string) (key string, ok bool) {
+	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, ':') < 0 {
+		return s, escape(s) == s
+	}
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; c {
+		case ':':
+			out = append(out, separator)
+		case '%':
+			if i+2 >= len(s) {
+				return "", false
+			}
+			hi, lo := strings.IndexByte(hexDigits, s[i+1]), strings.IndexByte(hexDigits, s[i+2])
+			if hi < 0 || lo < 0 {
+				return "", false
+			}
+			out = append(out, byte(hi<<4|lo))
+			i += 2
+		default:
+			out = append(out, c)
+		}
+	}
+	return string(out), escape(string(out)) == s
+}

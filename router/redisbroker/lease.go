@@ -8,7 +8,6 @@ import (
 	mathrand "math/rand/v2"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -184,24 +183,8 @@ func (b *Broker) sayAll() bool {
 	}
 	former := slices.Clone(b.lease.former)
 	b.mu.Unlock()
-	slots := make(chan struct{}, sayers)
-	var all sync.WaitGroup
-	var mu sync.Mutex
-	whole := true
-	for _, c := range claims {
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			// Whoever was there already is not one too many.
-			if b.announce(c, maxSeq) != nil {
-				mu.Lock()
-				whole = false
-				mu.Unlock()
-			}
-		})
-	}
-	all.Wait()
-	if !whole {
+	// Whoever was there already is not one too many.
+	if each(sayers, claims, func(_ int, c *claim) error { return b.announce(c, maxSeq) }) != nil {
 		return false
 	}
 	for _, name := range former {
@@ -213,6 +196,32 @@ func (b *Broker) sayAll() bool {
 		b.mu.Unlock()
 	}
 	return true
+}
+
+// leases lists the incarnations that have a lease, and those that do not any more.
+func (b *Broker) leases(ctx context.Context) (alive, dead []string, err error) {
+	nodes, err := b.client.Do(ctx, b.client.B().Smembers().Key(b.nodesKey()).Build()).AsStrSlice()
+	if err != nil {
+		return nil, nil, unavailable(err)
+	}
+	asked := make([]rueidis.Completed, len(nodes))
+	for i, node := range nodes {
+		asked[i] = b.client.B().Exists().Key(b.leaseKey(node)).Build()
+	}
+	if len(asked) == 0 {
+		return nil, nil, nil
+	}
+	for i, r := range b.client.DoMulti(ctx, asked...) {
+		switch lives, err := r.AsInt64(); {
+		case err != nil:
+			return nil, nil, unavailable(err)
+		case lives == 1:
+			alive = append(alive, nodes[i])
+		default:
+			dead = append(dead, nodes[i])
+		}
+	}
+	return alive, dead, nil
 }
 
 // reapAll removes the members of incarnations whose lease has ended. Only who has held its
@@ -227,34 +236,20 @@ func (b *Broker) reapAll(now time.Time) {
 	if held.IsZero() || now.Sub(held) < b.leaseTime()+leaseEvery {
 		return
 	}
-	nodes, err := b.client.Do(ctx, b.client.B().Smembers().Key(b.nodesKey()).Build()).AsStrSlice()
-	if err != nil || len(nodes) == 0 {
+	alive, dead, err := b.leases(ctx)
+	if err != nil {
 		return
 	}
-	asked := make([]rueidis.Completed, len(nodes))
-	for i, node := range nodes {
-		asked[i] = b.client.B().Exists().Key(b.leaseKey(node)).Build()
-	}
-	var dead []string
-	alive := false
-	for i, r := range b.client.DoMulti(ctx, asked...) {
-		lives, err := r.AsInt64()
-		if err != nil {
-			return
-		}
-		alive = alive || lives == 1 && nodes[i] == self
-		if lives == 0 && !slices.Contains(former, nodes[i]) {
-			dead = append(dead, nodes[i])
-		}
-	}
 	b.mu.Lock()
-	sure := alive && b.lease.name == self && b.lease.held.Equal(held)
+	sure := slices.Contains(alive, self) && b.lease.name == self && b.lease.held.Equal(held)
 	b.mu.Unlock()
 	if !sure {
 		return // the answers waited for Redis longer than leases live
 	}
 	for _, node := range dead {
-		b.reap(node)
+		if !slices.Contains(former, node) {
+			b.reap(node)
+		}
 	}
 }
 
@@ -268,23 +263,7 @@ func (b *Broker) reap(node string) bool {
 		return false
 	}
 	mathrand.Shuffle(len(rooms), func(i, j int) { rooms[i], rooms[j] = rooms[j], rooms[i] })
-	slots := make(chan struct{}, sayers)
-	var all sync.WaitGroup
-	var mu sync.Mutex
-	whole := true
-	for _, key := range rooms {
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			if b.reapRoom(node, key) != nil {
-				mu.Lock()
-				whole = false
-				mu.Unlock()
-			}
-		})
-	}
-	all.Wait()
-	if !whole {
+	if each(sayers, rooms, func(_ int, key string) error { return b.reapRoom(node, key) }) != nil {
 		return false // the next look goes on
 	}
 	end, stop := context.WithTimeout(b.ctx, b.conf.PublishTimeout)

@@ -162,9 +162,8 @@ func (b *Broker) announce(c *claim, most int) error {
 		return unavailable(err)
 	}
 	name := b.keys.of(c.key)
-	sealed := b.seal.append(nil, c.key, &envelope{kind: kindJoined, timeMS: time.Now().UnixMilli(), node: b.node, text: memberText(c.member)})
 	r := b.eval(ctx, b.client, enterScript, []call{{
-		peopleKeys(name, node), []string{c.member.UserID, string(sealed), node, fmt.Sprint(most), b.publishCommand(), name, fmt.Sprint(until + b.skew())},
+		peopleKeys(name, node), []string{c.member.UserID, b.sealed(c.key, kindJoined, memberText(c.member)), node, fmt.Sprint(most), b.publishCommand(), name, fmt.Sprint(until + b.skew())},
 	}})[0]
 	version, err := r.AsInt64()
 	switch {
@@ -231,40 +230,20 @@ func peopleKeys(name, node string) []string {
 // sees waits until this node's own list has a user: then whoever is told the list finds
 // itself on it.
 func (b *Broker) sees(key, user string) error {
-	began, asked := time.Now(), false
 	var listed *follow // on which the user was seen, at the change need
 	var need uint64
-	for {
-		b.mu.Lock()
-		f := b.getLocked(key)
-		f.touched = time.Now()
-		live := f.state == stateLive
-		there := false
-		if f.people != nil {
-			_, there = f.people.by[user]
+	return b.await(key, func(f *follow) bool {
+		if f.people == nil {
+			return false
 		}
-		if there && listed != f {
+		if _, there := f.people.by[user]; !there {
+			return false
+		}
+		if listed != f {
 			listed, need = f, f.stamp
 		}
-		there = there && f.handed >= need // on the list, and told to this node
-		l := f.lane
-		b.mu.Unlock()
-		late := time.Since(began)
-		switch {
-		case live && there:
-			return nil
-		case l == nil || late > b.conf.PublishTimeout:
-			return unavailable(errAway)
-		case live && !asked && late > reachLate:
-			asked = true
-			_ = b.recheck(l, []*follow{f}) // it is looked again
-		}
-		select {
-		case <-b.ctx.Done():
-			return unavailable(errAway)
-		case <-time.After(reachLook):
-		}
-	}
+		return f.handed >= need // on the list, and told to this node
+	})
 }
 
 // part tells Redis of the users whose grace is over.
@@ -286,16 +265,10 @@ func (b *Broker) part(now time.Time) {
 	clear(b.parting[len(kept):])
 	b.parting = kept
 	b.mu.Unlock()
-	slots := make(chan struct{}, readersMost)
-	var all sync.WaitGroup
-	for _, c := range due {
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			b.withdraw(c)
-		})
-	}
-	all.Wait()
+	_ = each(readersMost, due, func(_ int, c *claim) error { // what fails is tried again
+		b.withdraw(c)
+		return nil
+	})
 }
 
 // withdraw ends a claim that nobody holds. What cannot be told now is tried again.
@@ -331,10 +304,7 @@ func (b *Broker) remove(ctx context.Context, key, node string, users []string) e
 	name := b.keys.of(key)
 	args := []string{node, name + suffixNode, b.publishCommand(), name, ms(b.conf.HeadAge)}
 	for _, user := range users {
-		sealed := b.seal.append(nil, key, &envelope{
-			kind: kindLeft, timeMS: time.Now().UnixMilli(), node: b.node, text: memberText(pusher.Member{UserID: user}),
-		})
-		args = append(args, user, string(sealed))
+		args = append(args, user, b.sealed(key, kindLeft, memberText(pusher.Member{UserID: user})))
 	}
 	if err := b.eval(ctx, b.client, leaveScript, []call{{peopleKeys(name, node), args}})[0].Error(); err != nil {
 		return unavailable(err)

@@ -156,21 +156,11 @@ func published(row rueidis.RedisMessage) (router.LogResult, error) {
 	if err != nil {
 		return router.LogResult{}, err
 	}
-	epoch, err := fields[1].ToString()
+	at, err := readPlace(fields[1:])
 	if err != nil {
 		return router.LogResult{}, err
 	}
-	start, err := fields[2].AsInt64()
-	if err != nil {
-		return router.LogResult{}, err
-	}
-	seq, err := fields[3].AsInt64()
-	if err != nil {
-		return router.LogResult{}, err
-	}
-	return router.LogResult{
-		Epoch: epoch, Start: uint64(start), Seq: uint64(seq), Logged: true, Duplicate: duplicate == 1,
-	}, nil
+	return router.LogResult{Epoch: at.Epoch, Start: at.Start, Seq: at.Seq, Logged: true, Duplicate: duplicate == 1}, nil
 }
 
 // publishDurable publishes on connections of its own, and asks after each how many
@@ -214,7 +204,7 @@ func (g *group) fail(b *Broker, err error) {
 }
 
 // relayed is a client's event on its way to the other nodes.
-type relayed struct{ key, name, sealed string }
+type relayed struct{ channel, message string }
 
 const (
 	// relayQueue bounds the clients' events that wait for Redis.
@@ -234,9 +224,8 @@ func (b *Broker) Relay(key string, text []byte) error {
 		b.stats.dropped.Add(1)
 		return unavailable(errAway)
 	}
-	sealed := b.seal.append(nil, key, &envelope{kind: kindClientEvent, timeMS: time.Now().UnixMilli(), node: b.node, text: text})
 	select {
-	case b.relays <- relayed{key, name, string(appendHead(nil, head{})) + string(sealed)}:
+	case b.relays <- relayed{name, unnumbered + b.sealed(key, kindClientEvent, text)}:
 		return nil
 	default:
 		b.stats.dropped.Add(1)
@@ -259,7 +248,7 @@ func (b *Broker) relay() {
 		}
 		commands := make([]rueidis.Completed, len(batch))
 		for i, r := range batch {
-			commands[i] = b.rawPublish(b.client, r.name, r.sealed)
+			commands[i] = b.rawPublish(b.client, r.channel, r.message)
 		}
 		ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 		for _, r := range b.client.DoMulti(ctx, commands...) {

@@ -58,41 +58,13 @@ func (b *Broker) Recover(key string, rule router.Rule, epoch string, from uint64
 	return at, b.reached(key, at)
 }
 
-const (
-	// reachLook is how often is looked whether this node has come to a head, and reachLate
-	// after which time the feed is no longer believed to bring it.
-	reachLook = 2 * time.Millisecond
-	reachLate = 100 * time.Millisecond
-)
-
 // reached waits until this node has handed out all up to a head: a client that comes from
 // another node may know more than this one. The result is "" or ReasonUnavailable.
 func (b *Broker) reached(key string, head router.Position) string {
-	began, asked := time.Now(), false
-	for {
-		b.mu.Lock()
-		f := b.getLocked(key)
-		f.touched = time.Now()
-		there := f.state == stateLive && (f.at.Epoch != head.Epoch || f.at.Seq >= head.Seq)
-		l := f.lane
-		late := time.Since(began)
-		stuck := !there && !asked && f.state == stateLive && late > reachLate
-		b.mu.Unlock()
-		switch {
-		case there:
-			return ""
-		case l == nil || late > b.conf.PublishTimeout:
-			return router.ReasonUnavailable
-		case stuck:
-			asked = true
-			_ = b.recheck(l, []*follow{f}) // it is looked again
-		}
-		select {
-		case <-b.ctx.Done():
-			return router.ReasonUnavailable
-		case <-time.After(reachLook):
-		}
+	if b.await(key, func(f *follow) bool { return f.at.Epoch != head.Epoch || f.at.Seq >= head.Seq }) != nil {
+		return router.ReasonUnavailable
 	}
+	return ""
 }
 
 // have makes sure that all of from to to can be had, and tells the time of the first and
@@ -394,8 +366,7 @@ func (b *Broker) Answer(id []byte, sum [32]byte, status int, body []byte) error 
 	defer cancel()
 	name := b.answerKey(id)
 	text := append(append(sum[:len(sum):len(sum)], byte(status>>8), byte(status)), body...)
-	sealed := b.seal.append(nil, name, &envelope{kind: kindControl, timeMS: time.Now().UnixMilli(), node: b.node, text: text})
-	err := b.client.Do(ctx, b.client.B().Set().Key(name).Value(string(sealed)).Px(b.conf.IdempotencyAge).Build()).Error()
+	err := b.client.Do(ctx, b.client.B().Set().Key(name).Value(b.sealed(name, kindControl, text)).Px(b.conf.IdempotencyAge).Build()).Error()
 	if err != nil {
 		return unavailable(err)
 	}

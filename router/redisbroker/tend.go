@@ -5,34 +5,12 @@ import (
 	"time"
 )
 
+// How often is done what is to be done again and again.
 const (
 	sweepEvery   = time.Second
 	compareEvery = 30 * time.Second
 	forgetEvery  = 10 * time.Minute
 )
-
-// tend does what is to be done again and again.
-func (b *Broker) tend() {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	compared, forgot := time.Now(), time.Now()
-	for {
-		select {
-		case <-b.ctx.Done():
-			return
-		case now := <-tick.C:
-			b.sweep(now)
-			if now.Sub(compared) >= compareEvery {
-				compared = now
-				b.compare()
-			}
-			if now.Sub(forgot) >= forgetEvery {
-				forgot = now
-				b.forget(now.Add(-forgetEvery))
-			}
-		}
-	}
-}
 
 // compare looks at the heads of all channels that are live here: the loss of a channel's
 // last event shows in no gap.

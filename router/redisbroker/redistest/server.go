@@ -61,15 +61,7 @@ func (s *Server) Run() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		err := s.Try("PING")
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			s.t.Fatalf("redis-server does not answer: %v", err)
-		}
-	}
+	waitFor(s.t, "redis-server answers", func() bool { return s.Try("PING") == nil })
 }
 
 // Kill ends the server as a crash would.
