@@ -44,6 +44,7 @@ func TestChaos(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	stops := map[string]int{}
 	for time.Now().Before(end) {
+		// The pace of the faults, and below how long each lasts; nothing is waited for.
 		time.Sleep(time.Duration(100+r.IntN(900)) * time.Millisecond)
 		switch r.IntN(5) {
 		case 0, 1:

@@ -121,7 +121,7 @@ func TestNodesComeAndGo(t *testing.T) {
 	third := hftest.Start(t, hftest.Options{Flags: []string{"--redis", redis.URL(), "--loops", "1"}})
 	for i := 0; time.Now().Before(end); i++ {
 		third.Dial().Subscribe(loadChannel(i % size.channels))
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(300 * time.Millisecond) // for so long it serves: what comes and goes must come and go
 		if i%2 == 0 {
 			third.Stop()
 		} else {
