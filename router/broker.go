@@ -18,9 +18,9 @@ import (
 //
 // Atomicity. The events of one Append that are of one channel get consecutive places.
 // Append answers when each event has its place or a reason why not; an event that was
-// refused has no number and reaches nobody. When Append fails because no answer came in
-// time, the event may have got its place all the same: an idempotency key makes a
-// second attempt safe.
+// refused has no number and reaches nobody. An event that is Done with ErrUnanswered may
+// have its place all the same, or get it yet, behind later ones: an idempotency key makes
+// a second attempt safe.
 //
 // Hand-out. What got a place is handed to every node that follows the channel: by Done
 // on a server alone, by Receiver in a cluster. A node never hands an event out before

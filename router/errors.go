@@ -1,6 +1,9 @@
 package router
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // ErrBusy is returned by Publish when a loop that would have to deliver the event
 // is too far behind. Nothing was delivered; the caller may try again in a second.
@@ -17,10 +20,14 @@ var ErrDurableWaiting = errors.New("router: too many durable events wait for the
 // ErrGone is returned by a log for an event that is no longer kept.
 var ErrGone = errors.New("router: the event is no longer kept")
 
-// ErrBrokerUnavailable is returned by Publish in a cluster whose broker did not answer
-// in time, or refused. Whether the event was published is not known when the time ran
-// out; with an idempotency key a second attempt is safe.
+// ErrBrokerUnavailable is returned by Publish in a cluster whose broker is away. Nothing
+// was delivered, unless it is ErrUnanswered.
 var ErrBrokerUnavailable = errors.New("router: the broker of the cluster does not answer")
+
+// ErrUnanswered is the ErrBrokerUnavailable of an event that the broker was given and did
+// not answer for. It may have been delivered, or may be yet; with an idempotency key a
+// second attempt is safe.
+var ErrUnanswered = fmt.Errorf("%w for an event that it was given", ErrBrokerUnavailable)
 
 // ErrPresenceFull is returned by Broker.Enter when as many users are in the channel as
 // may be.

@@ -33,7 +33,8 @@ type Event struct {
 // names and sizes against Limits. It returns ErrBusy, and has then delivered
 // nothing, when a loop that would have to deliver it is too far behind, or too much
 // waits for the log; ErrLogUnavailable when a durable event cannot be kept;
-// ErrBrokerUnavailable when the broker of a cluster does not answer. Not on a loop.
+// ErrBrokerUnavailable when the broker of a cluster is away, which is ErrUnanswered when
+// the event may be delivered all the same. Not on a loop.
 func (r *Router) Publish(app *App, ev *Event) error {
 	if r.log == nil {
 		return r.deliver(app, ev)

@@ -94,6 +94,38 @@ func TestDurableInPart(t *testing.T) {
 	k.wantPublished()
 }
 
+// TestBrokerAway: of an event that the broker was given and did not answer for nobody
+// says that it was not delivered.
+func TestBrokerAway(t *testing.T) {
+	k := keep(t)
+	for _, c := range []struct {
+		err               error
+		whole, part, some string
+	}{
+		{router.ErrBrokerUnavailable,
+			"the broker of the cluster is away: nothing was delivered; try again in a second",
+			`the broker of the cluster is away: the event was delivered in 1 of 2 channels, the first without it is \"b\"; try again in a second`,
+			"the broker of the cluster is away: 1 of 2 events were delivered, the first that was not is batch[1]; try again in a second"},
+		{router.ErrUnanswered,
+			"the broker of the cluster did not answer in time: what was asked for may have been delivered all the same; try again in a second, with an idempotency_key so that nothing comes twice",
+			`the broker of the cluster did not answer in time: the event was delivered in 1 of 2 channels, the first without it may be \"b\"; try again in a second, with an idempotency_key so that nothing comes twice`,
+			"the broker of the cluster did not answer in time: 1 of 2 events were delivered, the first that was not may be batch[1]; try again in a second, with an idempotency_key so that nothing comes twice"},
+	} {
+		k.log.set(func(l *memLog) { l.refuse, l.refusal = "b", c.err })
+		for _, r := range []struct{ path, body, want string }{
+			{eventsPath, `{"name":"x","data":"","channel":"b"}`, c.whole},
+			{eventsPath, `{"name":"x","data":"","channels":["a","b"]}`, c.part},
+			{batchPath, `{"batch":[{"name":"x","data":"","channel":"a"},{"name":"x","data":"","channel":"b"}]}`, c.some},
+		} {
+			got := k.post(r.path, r.body)
+			got.want(t, 503, `{"error":"`+r.want+`","code":"broker_unavailable","status":503}`)
+			if got.header.Get("Retry-After") != "1" {
+				t.Errorf("Retry-After %q", got.header.Get("Retry-After"))
+			}
+		}
+	}
+}
+
 // TestLogTooFarBehind: a full queue of the log takes none of a batch.
 func TestLogTooFarBehind(t *testing.T) {
 	k := keep(t)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -29,6 +30,7 @@ type memLog struct {
 	busy       bool   // Append takes nothing
 	down       bool   // Load fails
 	refuse     string // an event of this channel is refused after it was taken
+	refusal    error  // with what; nil = ErrLogUnavailable
 	deaf       bool   // Answered fails
 	mute       bool   // Answer fails
 	loseFinal  bool   // answers are not stored; what binds a key is
@@ -99,7 +101,7 @@ func (l *memLog) append(a router.LogAppend) router.LogResult {
 	}
 	_, channel, _ := strings.Cut(a.Key, "\x1f")
 	if channel == l.refuse {
-		return router.LogResult{Err: router.ErrLogUnavailable}
+		return router.LogResult{Err: cmp.Or(l.refusal, router.ErrLogUnavailable)}
 	}
 	if a.Durable {
 		l.durable++

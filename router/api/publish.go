@@ -191,7 +191,7 @@ func (s *Server) publish(app *router.App, events []*router.Event) *refusal {
 
 // refusePublish is the answer when not all was published. extent says how much was.
 func refusePublish(err error, extent string) *refusal {
-	c, cause := codeBrokerUnavailable, "the event could not be delivered"
+	c, cause, advice := codeBrokerUnavailable, "the event could not be delivered", "try again in a second"
 	switch {
 	case errors.Is(err, router.ErrLogUnavailable):
 		c, cause = codeLogUnavailable, "the log cannot store durable events now"
@@ -199,12 +199,14 @@ func refusePublish(err error, extent string) *refusal {
 		r := refuse(429, codeRateLimited, "too many durable events wait for the disk: "+extent+"; try again in a second, or raise limits.durable_waiting")
 		r.retryAfter = retrySoon
 		return r
+	case errors.Is(err, router.ErrUnanswered):
+		cause, advice = "the broker of the cluster did not answer in time", advice+", with an idempotency_key so that nothing comes twice"
 	case errors.Is(err, router.ErrBrokerUnavailable):
-		cause = "the broker of the cluster did not answer"
+		cause = "the broker of the cluster is away"
 	case errors.Is(err, router.ErrBusy):
 		cause = "too many events are waiting for delivery"
 	}
-	r := refuse(503, c, cause+": "+extent+"; try again in a second")
+	r := refuse(503, c, cause+": "+extent+"; "+advice)
 	r.retryAfter = retrySoon
 	return r
 }
@@ -214,13 +216,14 @@ const nothing = "nothing was delivered"
 
 // extentOf says what became of events that the log did not take altogether.
 func extentOf(events []*router.Event) string {
-	whole, lack, first := 0, 0, ""
+	whole, lack, first, unsure := 0, 0, "", false
 	for i, ev := range events {
 		for j := range ev.Receipts {
 			whole++
 			if ev.Receipts[j].Err == nil {
 				continue
 			}
+			unsure = unsure || errors.Is(ev.Receipts[j].Err, router.ErrUnanswered)
 			if lack++; lack == 1 {
 				first = batchPlace(i)
 				if len(events) == 1 {
@@ -230,11 +233,17 @@ func extentOf(events []*router.Event) string {
 		}
 	}
 	if lack == 0 || lack == whole { // 0: it was refused as a whole
+		if unsure {
+			return "what was asked for may have been delivered all the same"
+		}
 		return nothing
 	}
-	had := grouped(int64(whole-lack)) + " of " + grouped(int64(whole))
-	if len(events) == 1 {
-		return "the event was delivered in " + had + " channels, the first without it is " + first
+	had, lacks := grouped(int64(whole-lack))+" of "+grouped(int64(whole)), "is "
+	if unsure {
+		lacks = "may be "
 	}
-	return had + " events were delivered, the first that was not is " + first
+	if len(events) == 1 {
+		return "the event was delivered in " + had + " channels, the first without it " + lacks + first
+	}
+	return had + " events were delivered, the first that was not " + lacks + first
 }

@@ -6,7 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -140,10 +143,29 @@ func (g *group) done(b *Broker, r rueidis.RedisResult) {
 		}
 		if err != nil {
 			b.stats.failed.Add(1)
-			res = router.LogResult{Err: unavailable(err)}
+			res = router.LogResult{Err: unpublished(err)}
 		}
 		e.Item.Done(res)
 	}
+}
+
+// refusals begin the errors of a server that has not run the script, or has refused its
+// first write: it serves no data now, or takes none.
+var refusals = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "NOAUTH"}
+
+// unpublished is why the script gave no place. Only where it surely was not run, and will
+// not be, nothing was delivered: a command that was written to a connection may be read by
+// a server that stands still now.
+func unpublished(err error) error {
+	var dial *net.OpError
+	sure := errors.As(err, &dial) && dial.Op == "dial"
+	if e, ok := rueidis.IsRedisErr(err); ok {
+		sure = slices.ContainsFunc(refusals, func(code string) bool { return strings.HasPrefix(e.Error(), code) })
+	}
+	if sure {
+		return unavailable(err)
+	}
+	return fmt.Errorf("%w: %w", router.ErrUnanswered, err)
 }
 
 // published reads {duplicate, epoch, start, seq}.
@@ -199,7 +221,7 @@ func (b *Broker) publishDurable(ctx context.Context, groups []*group) {
 func (g *group) fail(b *Broker, err error) {
 	for _, e := range g.events {
 		b.stats.failed.Add(1)
-		e.Item.Done(router.LogResult{Err: unavailable(err)})
+		e.Item.Done(router.LogResult{Err: fmt.Errorf("%w: %w", router.ErrUnanswered, err)})
 	}
 }
 
