@@ -3,6 +3,7 @@ package router
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,8 +150,24 @@ func TestBrokerAway(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 
-	t.Log("who subscribes meanwhile is served, without a position, and told it when the broker is back")
+	t.Log("who polls meanwhile keeps its position")
 	b.down = true
+	b.cold[LogKey("app-id", "polled")] = true
+	answer := e.get(0, "/app/app-key/poll?channel=polled&since=lifelife1:3").takeRaw()
+	if !strings.HasPrefix(answer, "HTTP/1.1 503 ") || !strings.Contains(answer, "Retry-After: 1\r\n") || !strings.Contains(answer, `"code":"broker_unavailable"`) {
+		t.Errorf("%s", answer)
+	}
+
+	t.Log("who waits is told of another epoch as of any other loss")
+	b.down = false
+	waits := e.get(0, "/app/app-key/poll?channel=waited&since=lifelife1:0&wait=30")
+	b.channel(LogKey("app-id", "waited")).at.Epoch = "lifelife2"
+	b.to.Stand(LogKey("app-id", "waited"), Position{Epoch: "lifelife2"})
+	e.pump()
+	waits.wantAnswer("200", "lifelife2:0", `{"next":"lifelife2:0","channels":[{"channel":"waited","recovered":false,"reason":"epoch","events":[]}]}`)
+	b.down = true
+
+	t.Log("who subscribes meanwhile is served, without a position, and told it when the broker is back")
 	b.cold[LogKey("app-id", "other")] = true
 	p.joinedWith("other", "")
 	b.to.Stand(LogKey("app-id", "other"), Position{Epoch: "lifelife1", Seq: 5})

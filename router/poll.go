@@ -80,7 +80,7 @@ func (s *Shard) toPoll(q *queue, slot uint32, x *session, st *stream, c *streamC
 			continue
 		}
 		news = true
-		if d.seq == 0 {
+		if d.seq == 0 && d.position.Epoch == "" { // what only moves the position is said by next
 			text, _ := frame.ServerPayload(d.prepared.Plain)
 			c.extras = append(c.extras, text)
 		}
@@ -122,6 +122,7 @@ type pollAnswer struct {
 	body []byte
 	next []byte // the ETag
 	same bool   // nothing is new
+	away bool   // the broker of the cluster cannot tell where a channel stands
 }
 
 // make reads what a poll is to be told. It may read the disk. The stream is not
@@ -166,6 +167,7 @@ func (a *pollAnswer) channel(rows []byte, r *Router, st *stream, c *streamChanne
 		}
 	} else {
 		at, reason, more = a.replay(r, st, req, add)
+		a.away = a.away || r.broker != nil && reason == ReasonUnavailable && at.Epoch == ""
 		if at.Epoch == "" || at.Broken {
 			a.next = append(a.next, '-')
 		} else {
@@ -235,6 +237,14 @@ func (s *Shard) polled(a *pollAnswer) {
 		return
 	}
 	slot := a.ref.slot
+	if a.away {
+		// With any other answer the client would lose its position and come again at once.
+		s.answerRefusal(slot, s.streams[slot], &doorRefusal{
+			status: 503, code: "broker_unavailable", retryAfter: 1,
+			text: "the broker of the cluster is away: ask again in a second, from the same position",
+		})
+		return
+	}
 	s.answerPoll(slot, s.streams[slot], a)
 }
 
