@@ -80,8 +80,9 @@ type LogReader interface {
 	// enough.
 	Hot(key string, seq uint64) LogBlock
 	// History visits up to limit events after from; with all from the oldest one on.
-	// oldest is the first that is kept, one more than the head when none is. reason is
-	// that of Recover. It may read the disk.
+	// oldest is the first that is kept, one more than the head when none is; what was kept
+	// before the epoch began is shown with the rest. reason is that of Recover. It may read
+	// the disk.
 	History(key string, rule Rule, epoch string, from uint64, all bool, limit int, visit func(LogEvent) bool) (at Position, oldest uint64, reason string)
 }
 

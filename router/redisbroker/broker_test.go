@@ -323,6 +323,25 @@ func TestRestartWithData(t *testing.T) {
 	if _, reason := a.Recover(news, a.rule, before.Epoch, 1, 1000); reason != router.ReasonEpoch {
 		t.Errorf("recovered over a restart: %q", reason)
 	}
+
+	t.Log("what is kept of before is still to be read, page by page")
+	var seqs []uint64
+	page := func(epoch string, from uint64, all bool) {
+		if _, oldest, reason := a.History(news, a.rule, epoch, from, all, 1, func(e router.LogEvent) bool {
+			seqs = append(seqs, e.Seq)
+			return true
+		}); reason != "" || oldest != 1 {
+			t.Errorf("behind %d: %q, oldest %d", from, reason, oldest)
+		}
+	}
+	page("", 0, true)
+	page(at.Epoch, 1, false)
+	if !slices.Equal(seqs, []uint64{1, 2}) {
+		t.Errorf("%v", seqs)
+	}
+	if _, reason := a.Recover(news, a.rule, at.Epoch, 0, 1000); reason != router.ReasonEpoch {
+		t.Errorf("recovered from before the epoch: %q", reason)
+	}
 }
 
 func TestRestartEmpty(t *testing.T) {

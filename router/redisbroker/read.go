@@ -256,7 +256,7 @@ func (b *Broker) History(key string, rule router.Rule, epoch string, from uint64
 	switch {
 	case all:
 		from = oldest - 1
-	case epoch != at.Epoch || from < at.Start:
+	case epoch != at.Epoch:
 		return at, oldest, router.ReasonEpoch
 	case from > at.Seq:
 		return at, oldest, router.ReasonAhead
