@@ -44,15 +44,21 @@ func StartCluster(t testing.TB, masters int) *Cluster {
 	if out, err := exec.Command("redis-cli", create...).CombinedOutput(); err != nil {
 		t.Fatalf("redis-cli --cluster create: %v\n%s", err, out)
 	}
+	c.Settle(t)
+	return c
+}
+
+// Settle waits until the cluster is whole: every slot is served and every replica follows.
+func (c *Cluster) Settle(t testing.TB) {
+	t.Helper()
 	for _, s := range c.Servers {
-		waitFor(t, "the cluster comes up", func() bool {
+		waitFor(t, "the cluster is whole", func() bool {
 			// A replica that never had its master's data does not take its place.
 			text := s.Text("INFO", "replication")
 			return strings.Contains(s.Text("CLUSTER", "INFO"), "cluster_state:ok") &&
-				(strings.Contains(text, "role:master") || strings.Contains(text, "master_link_status:up"))
+				(strings.Contains(text, "connected_slaves:1") || strings.Contains(text, "master_link_status:up"))
 		})
 	}
-	return c
 }
 
 // URL is redis.url.
@@ -122,6 +128,17 @@ func StartSentinel(t testing.TB) *Sentinel {
 		})
 	}
 	return s
+}
+
+// Swap starts the killed master again, as the replica of the one that took its place.
+func (s *Sentinel) Swap(t testing.TB) {
+	t.Helper()
+	s.Master.Run()
+	s.Master.Do("REPLICAOF", "127.0.0.1", fmt.Sprint(s.Replica.Port))
+	waitFor(t, "the former master follows", func() bool {
+		return strings.Contains(s.Master.Text("INFO", "replication"), "master_link_status:up")
+	})
+	s.Master, s.Replica = s.Replica, s.Master
 }
 
 // URL is redis.url.

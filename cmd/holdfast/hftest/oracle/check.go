@@ -16,6 +16,12 @@ type Policy struct {
 	// MayLose: what was taken may be gone from the log, if no position in the
 	// channel's present epoch counts it.
 	MayLose bool
+	// TurnsExcuse: what was asked for before a subscriber was told that the epoch
+	// changed, and had its place in another one, may be missing there.
+	TurnsExcuse bool
+	// LateOpens: an event that was not answered may have got its place behind later
+	// ones: who was asked stood still, and went on.
+	LateOpens bool
 }
 
 // Kept is what the server's history of a channel holds at the end, read to its head.
@@ -46,6 +52,7 @@ type Verdict struct {
 	Recoveries int
 	Excused    int // events missing at a client that was told so
 	Lost       int // events that the log lost and the policy lets it lose
+	Late       int // unanswered events that came to a client behind later ones
 
 	Faults []string
 }
@@ -129,7 +136,7 @@ func (c *checker) place(who, channel string, at Position, n int) {
 // numbers go up, and jump only over what may have been published.
 func (c *checker) answers(channel string, entries []entry) {
 	var last Position
-	open := 0 // events without an answer since
+	open := 0 // events without an answer that may have a place from here on
 	for i := range entries {
 		e := &entries[i]
 		switch {
@@ -137,14 +144,20 @@ func (c *checker) answers(channel string, entries []entry) {
 			open++
 		case e.outcome == Taken && e.at.Epoch != "":
 			c.place("the API", channel, e.at, i+1)
-			if e.at.Epoch == last.Epoch {
-				if e.at.Seq <= last.Seq {
-					c.v.fault(&c.v.Disorder, "the API: %s: event %d is at %s, behind %s", channel, i+1, e.at, last)
-				} else if holes := e.at.Seq - last.Seq - 1; holes > uint64(open) {
-					c.v.fault(&c.v.Holes, "the API: %s: from %s to %s at event %d: %d seqs, %d events may have one", channel, last, e.at, i+1, holes, open)
-				}
+			holes := uint64(0)
+			if e.at.Epoch == last.Epoch && e.at.Seq <= last.Seq {
+				c.v.fault(&c.v.Disorder, "the API: %s: event %d is at %s, behind %s", channel, i+1, e.at, last)
+			} else if e.at.Epoch == last.Epoch {
+				holes = e.at.Seq - last.Seq - 1
 			}
-			last, open = e.at, 0
+			if holes > uint64(open) {
+				c.v.fault(&c.v.Holes, "the API: %s: from %s to %s at event %d: %d seqs, %d events may have one", channel, last, e.at, i+1, holes, open)
+			}
+			if last = e.at; c.policy.LateOpens {
+				open -= int(min(holes, uint64(open)))
+			} else {
+				open = 0
+			}
 		}
 	}
 }
@@ -197,6 +210,9 @@ func (r *reader) note(n note) {
 			v.fault(&v.ForbiddenGaps, "%s: %s: the epoch changed to %s, it stood at %s", r.who, r.channel, n.at, r.at)
 		}
 		r.at = n.at
+		if r.policy.TurnsExcuse {
+			r.marks = append(r.marks, n)
+		}
 	case noteRecovered:
 		v.Recoveries++
 		if n.at != r.at {
@@ -233,10 +249,17 @@ func (r *reader) event(e note) {
 		r.last, r.marks, r.told = n, nil, nil
 	case r.got[n]:
 		v.fault(&v.Duplicates, "%s: %s: event %d (seq %d) came again after %d", r.who, r.channel, n, e.seq, r.last)
+	case r.late(r.channel, n):
+		v.Late++
 	default:
 		v.fault(&v.Disorder, "%s: %s: event %d (seq %d) came after %d", r.who, r.channel, n, e.seq, r.last)
 	}
 	r.got[n] = true
+}
+
+// late: the event had no answer, and may have got its place late.
+func (c *checker) late(channel string, n int) bool {
+	return c.policy.LateOpens && c.entries(channel)[n-1].outcome == Open
 }
 
 // numbered moves the client to the event's position.
@@ -299,7 +322,7 @@ func (c *checker) history(channel string, k Kept) {
 			v.fault(&v.Invented, "history: %s: event %d (seq %d) was refused", channel, n, e.Seq)
 		case seqs[n] != 0:
 			v.fault(&v.Duplicates, "history: %s: event %d is at %d and %d", channel, n, seqs[n], e.Seq)
-		case e.Seq <= lastSeq || n <= lastN:
+		case e.Seq <= lastSeq || n <= lastN && !c.late(channel, n):
 			v.fault(&v.Disorder, "history: %s: event %d at %d follows %d at %d", channel, n, e.Seq, lastN, lastSeq)
 		}
 		seqs[n], lastSeq, lastN = e.Seq, e.Seq, max(n, lastN)

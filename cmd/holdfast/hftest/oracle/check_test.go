@@ -56,6 +56,23 @@ func (s *script) kept(from, to int) map[string]Kept {
 	return map[string]Kept{room: k}
 }
 
+// late is an event that got its place behind one that was asked for after it.
+func late(s *script) map[string]Kept {
+	s.diary.Joined(room, at(0))
+	s.publishAt(1, Taken, at(1))
+	s.publishAt(2, Open, Position{})
+	s.publishAt(3, Taken, at(2))
+	s.publishAt(4, Taken, at(4))
+	for seq, n := range []int{1, 3, 2, 4} {
+		s.diary.Event(room, uint64(seq+1), s.data[n])
+	}
+	k := Kept{At: at(4), Oldest: 1}
+	for seq, n := range []int{1, 3, 2, 4} {
+		k.Events = append(k.Events, KeptEvent{uint64(seq + 1), s.data[n]})
+	}
+	return map[string]Kept{room: k}
+}
+
 // Each planted fault is found, alone, and nothing is found where nothing is wrong. It is
 // long because each row is a story of its own.
 func TestOracle(t *testing.T) {
@@ -138,6 +155,26 @@ func TestOracle(t *testing.T) {
 			s.diary.Event(room, 5, s.data[6])
 			return nil
 		}, policy: anything, want: Verdict{Silent: 1, Gaps: map[string]int{"turn": 1}}},
+		"lost before a change of the epoch that excuses": {play: func(s *script) map[string]Kept {
+			s.diary.Joined(room, at(0))
+			s.publish(1, 5)
+			s.deliver(1, 4)
+			s.diary.Turned(room, Position{"epochtwo", 3})
+			s.publishAt(6, Taken, Position{"epochtwo", 4})
+			s.publishAt(7, Taken, Position{"epochtwo", 5})
+			s.diary.Event(room, 5, s.data[7])
+			return nil
+		}, policy: Policy{Turns: true, TurnsExcuse: true}, want: Verdict{Silent: 1, Holes: 1, Excused: 1, Gaps: map[string]int{"turn": 1}}},
+		"late without an answer":                {play: late, policy: Policy{LateOpens: true}, want: Verdict{Late: 1}},
+		"late without an answer, for no reason": {play: late, want: Verdict{Holes: 1, Disorder: 2}},
+		"late with an answer": {play: func(s *script) map[string]Kept {
+			s.diary.Joined(room, at(0))
+			s.publishAt(1, Taken, at(2))
+			s.publishAt(2, Taken, at(1))
+			s.diary.Event(room, 1, s.data[2])
+			s.diary.Event(room, 2, s.data[1])
+			return nil
+		}, policy: Policy{LateOpens: true}, want: Verdict{Disorder: 2, Silent: 1}},
 		"lost with a reason": {play: func(s *script) map[string]Kept {
 			s.diary.Joined(room, at(0))
 			s.publish(1, 4)

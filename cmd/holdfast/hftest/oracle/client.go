@@ -18,7 +18,7 @@ import (
 // Listener says what a Client is.
 type Listener struct {
 	Name     string
-	Addr     string // of the server, or of what stands before it
+	Addrs    []string // of the servers, or of what stands before one; each connection goes to any
 	Channels []string
 	Door     Door
 	// Patience is how long nothing may come before the client takes its connection
@@ -168,7 +168,7 @@ func (c *Client) dial() (*net.TCPConn, error) {
 			return errors.Join(failed, err)
 		}
 	}
-	nc, err := d.Dial("tcp", c.l.Addr)
+	nc, err := d.Dial("tcp", c.l.Addrs[rand.IntN(len(c.l.Addrs))])
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ bytes = "1GiB"
 	long, short := []string{"a", "b", "private-c", "d"}, []string{"short-a", "short-b"}
 	var clients, sockets []*Client
 	for i := range 30 {
-		l := Listener{Name: fmt.Sprint("client ", i), Addr: p.addr(), Channels: long, Patience: 300 * time.Millisecond}
+		l := Listener{Name: fmt.Sprint("client ", i), Addrs: []string{p.addr()}, Channels: long, Patience: 300 * time.Millisecond}
 		if i%5 == 0 {
 			l.Channels = short
 		}

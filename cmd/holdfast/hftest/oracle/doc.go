@@ -15,14 +15,17 @@
 //	gap         continuity ended with a reason: only with those that the fault allows
 //
 // Who owns what. A Ledger and a Diary may be written by any goroutine. A World is one
-// server process with its publishers and clients; a test owns it.
+// server process, or the nodes of a cluster, with its publishers and clients; a test
+// owns it.
 //
 // The tests do the server harm: they kill it, cut its clients off, let single system
-// calls fail, fill its disk, flip bits in its files, and stop reading. Each prints
+// calls fail, fill its disk, flip bits in its files, and stop reading. Of a cluster they
+// kill, stop and cut off the nodes, Redis, and the network between the two. Each prints
 // one line of JSON with its figures. They run at a size for every day;
 // HOLDFAST_SOAK=1 runs them at full size, HOLDFAST_SEED repeats a run's choices, and
 // with HOLDFAST_RESULTS=dir the line is also written to a file there.
 //
 // What it refuses. It injects failures with strace and mounts a tmpfs: without root
-// or strace those tests fail and say so.
+// or strace those tests fail and say so. Those of a cluster need redis-server, and nft and
+// ip in a network namespace.
 package oracle

@@ -78,7 +78,8 @@ func (p *publisher) publish() (o Outcome) {
 	a, lost := p.ask(), false
 	for deadline := time.Now().Add(hftest.Patience); ; {
 		began := time.Now()
-		r, err := p.w.Edge.Ask(p.w.http, http.MethodPost, a.path, nil, a.body)
+		e := p.w.Edges[p.rand.IntN(len(p.w.Edges))]
+		r, err := e.Ask(p.w.http, http.MethodPost, a.path, nil, a.body)
 		if err == nil && (r.Status == http.StatusOK || !p.s.Keyed || r.Status < 409) {
 			return p.answered(a, r, time.Since(began))
 		}

@@ -16,10 +16,12 @@ import (
 	"github.com/holdfast-edge/holdfast/cmd/holdfast/hftest"
 )
 
-// World is one server with those who publish to it and listen to it.
+// World is one server, or a cluster of some, with those who publish to it and listen to
+// it.
 type World struct {
 	// Immutable after NewWorld.
-	Edge   *hftest.Edge
+	Edge   *hftest.Edge   // the first of Edges
+	Edges  []*hftest.Edge // all nodes
 	Ledger *Ledger
 	Seed   uint64
 	t      testing.TB
@@ -55,13 +57,23 @@ bytes = "1GiB"
 // NewWorld starts a server. Its events have up to pad bytes beyond the usual.
 func NewWorld(t testing.TB, o hftest.Options, pad int) *World {
 	t.Helper()
+	return NewCluster(t, pad, o)
+}
+
+// NewCluster is NewWorld for several servers, which the options join to one cluster. Who
+// publishes goes to any of them with each request, and who listens with each connection.
+func NewCluster(t testing.TB, pad int, nodes ...hftest.Options) *World {
+	t.Helper()
 	seed := seedOf(t)
 	w := &World{
 		t: t, Ledger: NewLedger(seed, pad), Seed: seed, Rand: rand.New(rand.NewPCG(seed, 0)),
 		Keeps: map[string]int{}, epochs: map[string]string{}, checked: map[string]Position{},
 		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: hftest.Patience},
 	}
-	w.Edge = hftest.Start(t, o)
+	for _, o := range nodes {
+		w.Edges = append(w.Edges, hftest.Start(t, o))
+	}
+	w.Edge = w.Edges[0]
 	t.Cleanup(func() {
 		w.stopPublishers()
 		for _, c := range w.clients {
@@ -89,8 +101,10 @@ func seedOf(t testing.TB) uint64 {
 // Listen lets a client come, and returns when it is subscribed.
 func (w *World) Listen(l Listener) *Client {
 	w.t.Helper()
-	if l.Addr == "" {
-		l.Addr = w.Edge.Addr
+	if len(l.Addrs) == 0 {
+		for _, e := range w.Edges {
+			l.Addrs = append(l.Addrs, e.Addr)
+		}
 	}
 	c := newClient(l, w.Ledger, w.fault)
 	w.clients = append(w.clients, c)

@@ -29,7 +29,7 @@ func (w *World) Figures(v Verdict) map[string]any {
 		"answers_lost": lost, "answers_lost_published": there, "answers_replayed": replayed,
 		"clients": len(w.clients), "connects": dials, "delivered": v.Delivered, "recoveries": v.Recoveries, "gaps": v.Gaps,
 		"silent": v.Silent, "duplicate": v.Duplicates, "disorder": v.Disorder, "hole": v.Holes, "invented": v.Invented,
-		"misplaced": v.Misplaced, "not_kept": v.NotKept, "excused": v.Excused, "lost": v.Lost, "epochs_changed": w.epochsNew,
+		"misplaced": v.Misplaced, "not_kept": v.NotKept, "excused": v.Excused, "lost": v.Lost, "late": v.Late, "epochs_changed": w.epochsNew,
 	}
 }
 

@@ -7,6 +7,9 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
+
+	"github.com/holdfast-edge/holdfast/cmd/holdfast/hftest"
 )
 
 // channels are those that somebody publishes to.
@@ -18,10 +21,21 @@ func (w *World) channels() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// ask puts a question to a server, and again while not all nodes of a cluster answer.
+func (w *World) ask(path string, query url.Values) (r hftest.Response) {
+	w.t.Helper()
+	for deadline := time.Now().Add(hftest.Patience); ; time.Sleep(20 * time.Millisecond) {
+		r = w.Edge.Call(http.MethodGet, path, query, nil)
+		if len(w.Edges) == 1 || r.Status != http.StatusServiceUnavailable || time.Now().After(deadline) {
+			return r
+		}
+	}
+}
+
 // Position asks where a channel stands; none if it has no history.
 func (w *World) Position(channel string) Position {
 	w.t.Helper()
-	r := w.Edge.Call(http.MethodGet, "/channels/"+channel, url.Values{"info": {"position"}}, nil)
+	r := w.ask("/channels/"+channel, url.Values{"info": {"position"}})
 	var body struct {
 		Position Position
 		Code     string
@@ -60,7 +74,7 @@ func (w *World) History(channel string, since Position) (k Kept, ok bool) {
 		query.Set("since", since.String())
 	}
 	for {
-		r := w.Edge.Call(http.MethodGet, "/channels/"+channel+"/history", query, nil)
+		r := w.ask("/channels/"+channel+"/history", query)
 		var page struct {
 			Position Position
 			Oldest   uint64
