@@ -549,6 +549,33 @@ func TestUnfitRedisIsRefused(t *testing.T) {
 	}
 }
 
+// TestRedisTakesNothing: it serves, and refuses writes. Nobody gets the event, so the
+// answer says that nothing was delivered, and what is there already stays readable.
+func TestRedisTakesNothing(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	a := join(t, testConfig(s))
+	at := a.subscribe(news)
+	for n := 1; n <= 3; n++ {
+		a.must(news, start(n))
+	}
+	s.Do("CONFIG", "SET", "maxmemory", "1mb")
+	for _, res := range a.publish(news, nil, start(8), start(9)) {
+		if !errors.Is(res.Err, router.ErrBrokerUnavailable) || errors.Is(res.Err, router.ErrUnanswered) {
+			t.Errorf("%v", res.Err)
+		}
+	}
+	if _, reason := a.Recover(news, a.rule, at.Epoch, 1, 1000); reason != "" {
+		t.Errorf("%q", reason)
+	}
+	s.Do("CONFIG", "SET", "maxmemory", "0")
+	a.must(news, start(4))
+	wait(t, "the event", func() bool { return len(a.received(news)) == 4 })
+	if got := a.texts(news); !slices.Equal(got, starts(1, 4)) {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestUnfollowedAreGivenUp(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)

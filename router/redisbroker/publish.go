@@ -151,7 +151,7 @@ func (g *group) done(b *Broker, r rueidis.RedisResult) {
 
 // refusals begin the errors of a server that has not run the script, or has refused its
 // first write: it serves no data now, or takes none.
-var refusals = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "NOAUTH"}
+var refusals = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "NOAUTH", "OOM"}
 
 // unpublished is why the script gave no place. Only where it surely was not run, and will
 // not be, nothing was delivered: a command that was written to a connection may be read by
