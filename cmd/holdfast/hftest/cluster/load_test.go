@@ -4,13 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/holdfast-edge/holdfast/cmd/holdfast/hftest"
+	"github.com/holdfast-edge/holdfast/cmd/holdfast/hftest/oracle"
 	"github.com/holdfast-edge/holdfast/router/redisbroker/redistest"
 )
 
@@ -25,7 +25,7 @@ type load struct {
 }
 
 func sizedLoad() load {
-	if os.Getenv("HOLDFAST_SOAK") != "" {
+	if oracle.Soak() {
 		return load{channels: 1000, perSecond: 5000, length: time.Minute}
 	}
 	return load{channels: 200, perSecond: 1000, length: 5 * time.Second}
@@ -93,7 +93,7 @@ func batch(e *hftest.Edge, client *http.Client, event string, channel func(int) 
 // and is killed. Both have the same events of every channel, in the same order, without a
 // hole; none that was answered is missing.
 func TestNodesComeAndGo(t *testing.T) {
-	size := sizedLoad()
+	size, began := sizedLoad(), time.Now()
 	redis := redistest.Start(t, "--appendfsync", "everysec")
 	edges := nodes(t, redis, 2)
 	readers := []*reader{read(t, edges[0], size.channels), read(t, edges[1], size.channels)}
@@ -118,6 +118,7 @@ func TestNodesComeAndGo(t *testing.T) {
 			}
 		})
 	}
+	starts, kills := 0, 0
 	third := hftest.Start(t, hftest.Options{Flags: []string{"--redis", redis.URL(), "--loops", "1"}})
 	for i := 0; time.Now().Before(end); i++ {
 		third.Dial().Subscribe(loadChannel(i % size.channels))
@@ -126,8 +127,10 @@ func TestNodesComeAndGo(t *testing.T) {
 			third.Stop()
 		} else {
 			third.Kill()
+			kills++
 		}
 		third.Run()
+		starts++
 	}
 	publishers.Wait()
 	client := &http.Client{}
@@ -161,5 +164,8 @@ func TestNodesComeAndGo(t *testing.T) {
 	if total != taken.Load() {
 		t.Errorf("%d events came, %d were answered", total, taken.Load())
 	}
-	t.Logf("%d events, %d a second", total, total*int64(time.Second)/int64(size.length))
+	oracle.Report(t, "cluster-load", began, 0, map[string]any{
+		"channels": size.channels, "events": total, "events_per_second": total * int64(time.Second) / int64(size.length),
+		"refused": refused.Load(), "third_node_started": starts, "third_node_killed": kills,
+	})
 }
