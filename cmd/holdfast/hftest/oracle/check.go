@@ -209,10 +209,11 @@ func (r *reader) note(n note) {
 		if !r.policy.Turns {
 			v.fault(&v.ForbiddenGaps, "%s: %s: the epoch changed to %s, it stood at %s", r.who, r.channel, n.at, r.at)
 		}
-		r.at = n.at
-		if r.policy.TurnsExcuse {
+		// Who had no position is told its first one: it joins there.
+		if r.policy.TurnsExcuse || r.at.Epoch == "" {
 			r.marks = append(r.marks, n)
 		}
+		r.at = n.at
 	case noteRecovered:
 		v.Recoveries++
 		if n.at != r.at {

@@ -165,6 +165,15 @@ func TestOracle(t *testing.T) {
 			s.diary.Event(room, 5, s.data[7])
 			return nil
 		}, policy: Policy{Turns: true, TurnsExcuse: true}, want: Verdict{Silent: 1, Holes: 1, Excused: 1, Gaps: map[string]int{"turn": 1}}},
+		"told its first position": {play: func(s *script) map[string]Kept {
+			s.publish(1, 2)
+			s.diary.Gap(room, "unavailable", Position{})
+			s.publish(3, 4)
+			s.diary.Turned(room, at(4))
+			s.publish(5, 6)
+			s.diary.Event(room, 6, s.data[6])
+			return nil
+		}, policy: anything, want: Verdict{Silent: 1, Holes: 1, Excused: 4, Gaps: map[string]int{"unavailable": 1, "turn": 1}}},
 		"late without an answer":                {play: late, policy: Policy{LateOpens: true}, want: Verdict{Late: 1}},
 		"late without an answer, for no reason": {play: late, want: Verdict{Holes: 1, Disorder: 2}},
 		"late with an answer": {play: func(s *script) map[string]Kept {

@@ -36,7 +36,7 @@ func (w *World) crowd(keyed bool) *Client {
 	w.Listen(Listener{Name: "stream", Door: EventStream, Channels: channels[:2]})
 	w.Listen(Listener{Name: "poll", Door: Poll, Channels: channels[:2]})
 	for i, channel := range channels {
-		w.Publish(Source{Channel: channel, Keyed: keyed && i%2 == 0, Pause: 4 * time.Millisecond, Batch: 4, Except: clients[:i%2]})
+		w.Publish(Source{Channel: channel, Keyed: keyed && i%2 == 0, Patience: 3 * time.Minute, Pause: 4 * time.Millisecond, Batch: 4, Except: clients[:i%2]})
 	}
 	return restless
 }

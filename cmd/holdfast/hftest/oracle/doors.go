@@ -115,7 +115,7 @@ func (d *door) stream() error {
 			return err
 		}
 		c.hear(ev)
-		if c.Subscribed() && id != "" && id != d.since() {
+		if c.Subscribed() && strings.Trim(id, "-,") != "" && id != d.since() {
 			c.fault("%s: id %s with %s, the client stands at %s", c.l, id, text, d.since())
 		}
 	}

@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ type Source struct {
 	// Keyed: each request has an idempotency key and is sent again, unchanged, until
 	// it is answered. Otherwise a request whose answer was lost is left open.
 	Keyed bool
+	// Patience is for how long; 0 = hftest.Patience.
+	Patience time.Duration
 	// Pause is the longest time between two requests.
 	Pause time.Duration
 	// Batch is the most events of one request.
@@ -75,8 +78,8 @@ func (p *publisher) stop() {
 
 // publish makes one request and notes its outcome.
 func (p *publisher) publish() (o Outcome) {
-	a, lost := p.ask(), false
-	for deadline := time.Now().Add(hftest.Patience); ; {
+	a, lost, patience := p.ask(), false, cmp.Or(p.s.Patience, hftest.Patience)
+	for deadline := time.Now().Add(patience); ; {
 		began := time.Now()
 		e := p.w.Edges[p.rand.IntN(len(p.w.Edges))]
 		r, err := e.Ask(p.w.http, http.MethodPost, a.path, nil, a.body)
@@ -98,7 +101,7 @@ func (p *publisher) publish() (o Outcome) {
 			return o
 		}
 		if time.Now().After(deadline) {
-			p.w.fault("%s: no answer to event %d for %s: %v, %d %s", p.s.Channel, a.numbers[0], hftest.Patience, err, r.Status, r.Body)
+			p.w.fault("%s: no answer to event %d for %s: %v, %d %s", p.s.Channel, a.numbers[0], patience, err, r.Status, r.Body)
 			return Open
 		}
 		if err != nil && !errors.Is(err, syscall.ECONNREFUSED) && !lost {
