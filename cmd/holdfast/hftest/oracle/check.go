@@ -206,7 +206,7 @@ func (r *reader) note(n note) {
 	case noteTurned:
 		// Told while connected: nothing that was taken may be missing because of it.
 		v.Gaps["turn"]++
-		if !r.policy.Turns {
+		if !r.policy.Turns && r.at.Epoch != "" {
 			v.fault(&v.ForbiddenGaps, "%s: %s: the epoch changed to %s, it stood at %s", r.who, r.channel, n.at, r.at)
 		}
 		// Who had no position is told its first one: it joins there.
