@@ -131,7 +131,7 @@ func (p *collectorPlan) one(b *bench, t target, percent int) (r collectorRun, er
 			return err
 		}
 		defer ps.close()
-		if err := p.subscribe(ps); err != nil {
+		if err := ps.subscribeEach(p.clients, p.each, ownChannel); err != nil {
 			return err
 		}
 		ps.onEvent = func(*peer, string, []byte, int) { r.Received++ }
@@ -202,21 +202,22 @@ func (r *collectorRun) judge(all []collection, cpu, wall int64) {
 	r.PerPublish, r.CPU = ms*1e3/float64(max(r.Published, 1)), float64(cpu)/float64(wall)
 }
 
-// subscribe opens all connections and waits until each has all its channels.
-func (p *collectorPlan) subscribe(ps *peers) error {
-	joined := make([]int, p.clients)
+// subscribeEach opens clients connections and waits until each of them has so many channels, named by its number and
+// theirs.
+func (ps *peers) subscribeEach(clients, each int, name func(client, i int) string) error {
+	joined := make([]int, clients)
 	done := 0
-	ps.channel = func(number int) string { return ownChannel(number, 0) }
+	ps.channel = func(number int) string { return name(number, 0) }
 	ps.onReady = func(peer *peer) error {
 		n := &joined[peer.number]
-		if *n++; *n == p.each {
+		if *n++; *n == each {
 			done++
 		}
 		if *n != 1 {
 			return nil
 		}
-		for i := 1; i < p.each; i++ {
-			text := fmt.Appendf(nil, `{"event":"pusher:subscribe","data":{"channel":"%s"}}`, ownChannel(peer.number, i))
+		for i := 1; i < each; i++ {
+			text := fmt.Appendf(nil, `{"event":"pusher:subscribe","data":{"channel":"%s"}}`, name(peer.number, i))
 			if err := peer.say(opText, text); err != nil {
 				return err
 			}
@@ -226,12 +227,12 @@ func (p *collectorPlan) subscribe(ps *peers) error {
 	var failed error
 	ps.onEnd = func(_ *peer, err error) { failed = err }
 	return ps.until(connectTimeout, "subscribe", func() (bool, error) {
-		for ps.opened < p.clients && ps.opened-done < collectorAtOnce {
+		for ps.opened < clients && ps.opened-done < collectorAtOnce {
 			if _, err := ps.open(); err != nil {
 				return false, err
 			}
 		}
-		return done == p.clients, failed
+		return done == clients, failed
 	})
 }
 

@@ -62,16 +62,18 @@ type crowd struct {
 	onMessage    func(s *subscriber, text []byte, number int) // nil: only counted
 	onSubscribed func(s *subscriber, text []byte) error       // nil: only counted
 	onOther      func(s *subscriber, text []byte)             // any other event on a channel; nil: ignored
+	onAnswer     func(p *publisher, refused bool)             // a publish was answered; nil: only counted
 	between      func() error                                 // called at every turn and after every socket; nil: nothing
 	stamped      bool                                         // a reception counts from its arrival in the kernel
 	shape        messageShape
 	perMessage   []int32 // receptions by message number; nil: not counted
 
 	// State.
-	subscribers []subscriber       // by descriptor
-	publishers  map[int]*publisher // by descriptor
-	opened      int                // sockets opened since the last drop
-	underWay    int                // of these, not yet subscribed and not lost
+	subscribers []subscriber         // by descriptor
+	publishers  map[int]*publisher   // by descriptor
+	also        map[int]func() error // what else is behind the epoll descriptor: called when one of them is readable
+	opened      int                  // sockets opened since the last drop
+	underWay    int                  // of these, not yet subscribed and not lost
 	subscribed  int
 	lost        int   // sockets that ended or failed, since the last drop
 	fault       error // why, the first
@@ -97,7 +99,7 @@ func newCrowd(ctx context.Context, srv *server, wait waitMode) (*crowd, error) {
 	return &crowd{
 		ctx: ctx, srv: srv, host: host, handshake: newHandshake(host), epoll: epoll, began: time.Now(), wait: wait,
 		address: unix.SockaddrInet4{Port: srv.port, Addr: [4]byte{127, 0, 0, 1}}, channel: benchChannel, prefix: messagePrefix,
-		subscribers: make([]subscriber, maxSockets+1024), publishers: map[int]*publisher{},
+		subscribers: make([]subscriber, maxSockets+1024), publishers: map[int]*publisher{}, also: map[int]func() error{},
 		in: make([]byte, readBytes), events: make([]unix.EpollEvent, eventsAtOnce), control: make([]byte, 128),
 	}, nil
 }
@@ -185,6 +187,10 @@ func (c *crowd) step() error {
 			}
 		} else if c.subscribers[fd].state != stateNone {
 			c.ready(fd)
+		} else if readable := c.also[fd]; readable != nil {
+			if err := readable(); err != nil {
+				return err
+			}
 		}
 		if err := c.meanwhile(); err != nil {
 			return err

@@ -115,13 +115,21 @@ func (j *judged) session(ctx context.Context, command string, sockets int, out, 
 	return d.Pass, errors.Join(d.print(out), d.store(j.json, progress))
 }
 
-// print writes the result as JSON and the verdicts as a table below it.
+// tabled is a result that a person can read; its JSON form is for the file.
+type tabled interface{ print(out io.Writer) }
+
+// print writes the result, as JSON unless it is tabled, and the verdicts as a table below it.
 func (d *document) print(out io.Writer) error {
-	b, err := indented(d.Result)
-	if err != nil {
-		return err
+	if r, ok := d.Result.(tabled); ok {
+		d.headline(out, d.Command)
+		r.print(out)
+	} else {
+		b, err := indented(d.Result)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s\n", b)
 	}
-	fmt.Fprintf(out, "%s\n", b)
 	for _, doubt := range d.Doubts {
 		fmt.Fprintln(out, "NOT TRUSTED:", doubt)
 	}
@@ -171,6 +179,15 @@ func newCircumstances(h host, c common, at cpus) circumstances {
 	o.Commit, o.Dirty = commit(c.root)
 	o.Against = c.commit
 	return o
+}
+
+// headline says what was measured where.
+func (o *circumstances) headline(out io.Writer, what string) {
+	dirty := ""
+	if o.Dirty {
+		dirty = " with changes"
+	}
+	fmt.Fprintf(out, "\nholdfast %s  %s  commit %.12s%s  %s  Linux %s  %d × %s\n", what, o.Date, o.Commit, dirty, o.Machine.Go, o.Machine.Kernel, o.Machine.CPUs, o.Machine.CPU)
 }
 
 // finish takes in what disturbed the measurement.

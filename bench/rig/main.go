@@ -36,6 +36,7 @@ const usage = `usage: rig COMMAND [flags]        (run from the repository; rig C
   curves    cost against connections, channels, subscribers and message size; writes SVG files, prints JSON
   pauses    stops of the world under a mixed load, by the collector's own account; prints JSON
   collector what GOGC costs and saves with a million channels, by the collector's own account; prints JSON
+  cluster   two nodes and their Redis: delivery, publishes a second, memory, a cut connection, a Redis that stands still
   profile   a CPU profile of holdfast under the load of one row
 `
 
@@ -54,7 +55,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) (bool, error){
 		"all": runAll, "exact": runExact, "storm": runStorm, "profile": runProfile, "recover": runRecover, "streams": runStreams,
 		"returns": runReturns, "stuck": runStuck, "fair": runFair, "churn": runChurn, "curves": runCurves, "pauses": runPauses,
-		"collector": runCollector,
+		"collector": runCollector, "cluster": runCluster,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
 		fmt.Fprint(progress, usage)

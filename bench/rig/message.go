@@ -29,10 +29,11 @@ func prefixOf(channel string) []byte {
 
 // messageShape is what the messages of one run are like.
 type messageShape struct {
-	channel string // "": benchChannel
-	padding []byte // of message 0
-	seq     bool   // the subscribers get a seq
-	durable bool   // a publish is answered when the message is on the disk
+	channel string   // "": benchChannel
+	more    []string // further channels of the same publish; Pusher servers only
+	padding []byte   // of message 0
+	seq     bool     // the subscribers get a seq
+	durable bool     // a publish is answered when the message is on the disk
 }
 
 func (m messageShape) channelName() string {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -15,11 +16,14 @@ type publisher struct {
 	c       *crowd
 	fd      int           // -1 while there is no connection
 	shape   *messageShape // of its messages; nil: the crowd's
+	again   bool          // the same request is sent again and again: a signature is good for ten minutes
+	patient bool          // an answer 503 is counted, not fatal
 	request []byte        // signed and ready; nil: none
 	next    int           // number of the message in request
 	busy    bool          // a request is out, its answer has not come
 	number  int           // of the message published last
 	answers int           // publishes that were answered
+	refused int           // of these, with 503
 	in      []byte        // of the answer
 }
 
@@ -86,7 +90,7 @@ func (p *publisher) publish(number int) error {
 	if p.busy {
 		return fmt.Errorf("publish %d: message %d is not answered yet", number, p.number)
 	}
-	if p.request == nil || p.next != number {
+	if p.request == nil || p.next != number && !p.again {
 		p.prepare(number)
 	}
 	if p.fd < 0 { // the server ended an idle connection
@@ -98,7 +102,10 @@ func (p *publisher) publish(number int) error {
 	if err != nil || n != len(p.request) {
 		return fmt.Errorf("publish %d: %d of %d bytes sent, %w", number, n, len(p.request), err)
 	}
-	p.busy, p.number, p.request = true, number, nil
+	p.busy, p.number = true, number
+	if !p.again {
+		p.request = nil
+	}
 	return nil
 }
 
@@ -118,6 +125,11 @@ func (p *publisher) readable() error {
 	}
 	p.in = append(p.in, p.c.in[:n]...)
 	size, err := answer(p.in)
+	refused := false
+	if p.patient && errors.Is(err, errUnavailable) {
+		refused = true
+		size, err = len(p.in), nil // a short answer, and nothing behind it: the next request has not been sent
+	}
 	if err != nil {
 		return fmt.Errorf("publish %d: %w", p.number, err)
 	}
@@ -127,9 +139,18 @@ func (p *publisher) readable() error {
 		}
 		p.in, p.busy = p.in[:0], false
 		p.answers++
+		if refused {
+			p.refused++
+		}
+		if p.c.onAnswer != nil {
+			p.c.onAnswer(p, refused)
+		}
 	}
 	return nil
 }
+
+// errUnavailable is a complete answer with status 503.
+var errUnavailable = errors.New("rig: answer 503")
 
 // answer returns the length of the complete HTTP response at the start of b, 0 while it is not complete, and an error
 // when its status is not 200.
@@ -154,6 +175,9 @@ func answer(b []byte) (int, error) {
 	}
 	if len(body) < length {
 		return 0, nil
+	}
+	if bytes.HasPrefix(b, []byte("HTTP/1.1 503 ")) {
+		return 0, fmt.Errorf("%w: %.400q", errUnavailable, b)
 	}
 	if !bytes.HasPrefix(b, []byte("HTTP/1.1 200 ")) {
 		return 0, fmt.Errorf("answer %.400q", b)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -32,6 +33,23 @@ func TestPublishRequest(t *testing.T) {
 	shape.channel, shape.durable = "bench-7", true
 	if durable := string(publishRequest(target{pusher: true}, "h", shape, 7, 0)); !strings.HasSuffix(durable, "\r\n\r\n"+`{"name":"bench","channels":["bench-7"],"data":"0000000007xy","durable":true}`) {
 		t.Fatalf("durable: %q", durable)
+	}
+}
+
+func TestPublishRequestOfSeveralChannels(t *testing.T) {
+	shape := messageShape{channel: "a", more: []string{"b", "c"}}
+	if got := string(publishRequest(target{pusher: true}, "h", shape, 7, 0)); !strings.HasSuffix(got, "\r\n\r\n"+`{"name":"bench","channels":["a","b","c"],"data":"0000000007"}`) {
+		t.Fatalf("%q", got)
+	}
+}
+
+func TestAnswerThatRedisIsAway(t *testing.T) {
+	text := "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}"
+	if n, err := answer([]byte(text)); n != 0 || !errors.Is(err, errUnavailable) {
+		t.Errorf("%d, %v", n, err)
+	}
+	if n, err := answer([]byte(text[:len(text)-1])); n != 0 || err != nil {
+		t.Errorf("cut: %d, %v", n, err)
 	}
 }
 

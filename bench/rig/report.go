@@ -145,11 +145,7 @@ func (f *figure) summarise() {
 
 // print writes the table.
 func (r *report) print(out io.Writer) {
-	dirty := ""
-	if r.Dirty {
-		dirty = " with changes"
-	}
-	fmt.Fprintf(out, "\nholdfast bench  %s  commit %.12s%s  %s  Linux %s  %d × %s\n", r.Date, r.Commit, dirty, r.Machine.Go, r.Machine.Kernel, r.Machine.CPUs, r.Machine.CPU)
+	r.headline(out, "bench")
 	fmt.Fprintf(out, "server on CPU %d, client (%s) on CPU %d; median of %d runs (memory %d), first pass discarded; steal %.1f %%, other processes %.1f %%\n",
 		r.CPUs[0], r.Client, r.CPUs[1], r.Plan.Runs, r.Plan.MemoryRuns, r.Noise.Steal, r.Noise.Others)
 	for _, d := range r.Doubts {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 )
 
 // signedTarget is the request target of a signed POST of the Pusher HTTP API: the query in the order of the parameter
@@ -29,7 +30,11 @@ func publishRequest(t target, host string, m messageShape, number int, now int64
 	if m.durable {
 		durable = `,"durable":true`
 	}
-	body := fmt.Appendf(nil, `{"name":"%s","channels":["%s"],"data":"%s"%s}`, benchEvent, m.channelName(), m.appendData(nil, number), durable)
+	channels := m.channelName()
+	if len(m.more) > 0 {
+		channels += `","` + strings.Join(m.more, `","`)
+	}
+	body := fmt.Appendf(nil, `{"name":"%s","channels":["%s"],"data":"%s"%s}`, benchEvent, channels, m.appendData(nil, number), durable)
 	at := signedTarget("/apps/"+appID+"/events", appKey, appSecret, body, now)
 	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", at, host, len(body), body)
 }

@@ -137,6 +137,7 @@ func TestNewCommandsRefuseBadFlags(t *testing.T) {
 	for _, args := range [][]string{
 		{"returns", "-n", "3"}, {"returns", "-bytes", "9000000"}, {"stuck", "-stuck", "0"}, {"stuck", "-n", "10", "-stuck", "10"}, {"fair", "-case", "none"},
 		{"fair", "-runs", "0"}, {"churn", "-duration", "5s"}, {"churn", "-rate", "0"}, {"curves", "-runs", "0"}, {"pauses", "-n", "1"}, {"collector", "-gogc", "x"}, {"collector", "-channels", "101"}, {"pauses", "more"},
+		{"cluster", "-parts", "none"}, {"cluster", "-channels", "150"}, {"cluster", "-rate", "0"}, {"cluster", "-stall", "0s"}, {"cluster", "more"},
 	} {
 		if code := run(context.Background(), args, io.Discard, io.Discard); code != exitRefuse {
 			t.Errorf("%v: exit code %d", args, code)
