@@ -60,6 +60,8 @@ var rooms = []room{
 		"where a Redis is, and nothing of what is done with it"},
 	{"router/redisbroker/redistest", nil,
 		"a real Redis for tests knows nothing of what is kept in it"},
+	{"router/routertest", []string{"router", "frame/pusher"},
+		"the contract of log and broker knows none of those who keep it"},
 	{"router/ingest", []string{"router", "router/auth", "router/redisurl", "frame/pusher"},
 		"ingest speaks to the router; siblings do not know each other"},
 	{"tuning", []string{"tuning/invariant"},

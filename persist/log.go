@@ -170,14 +170,32 @@ func (l *Log) Append(events []Append) error {
 		l.stats.refused.Add(1)
 		return ErrBusy
 	}
-	if len(l.shards) == 1 {
+	switch {
+	case len(events) == 1:
+		l.shardOf(events[0].Key).enqueueOne(&events[0])
+	case len(l.shards) == 1:
 		l.shards[0].enqueue(events)
-		return nil
-	}
-	for i := range events {
-		l.shardOf(events[i].Key).enqueueOne(&events[i])
+	default:
+		l.divide(events)
 	}
 	return nil
+}
+
+// divide queues a batch with each sequencer's part in one piece: nothing comes between the
+// events of one channel.
+func (l *Log) divide(events []Append) {
+	var room [64]uint8
+	of, used := room[:0], uint64(0)
+	for i := range events {
+		id := uint8(l.shardOf(events[i].Key).id) // 64 shards at most (Config.Shards)
+		of = append(of, id)
+		used |= 1 << id
+	}
+	for id, s := range l.shards {
+		if used&(1<<id) != 0 {
+			s.enqueueSome(events, of, uint8(id))
+		}
+	}
 }
 
 // overrun tells whether events come faster than a disk that works can take them.

@@ -62,6 +62,18 @@ func (s *shard) enqueue(events []Append) {
 	s.kick()
 }
 
+// enqueueSome is enqueue for those events that of gives to a shard.
+func (s *shard) enqueueSome(events []Append, of []uint8, id uint8) {
+	s.queue.Lock()
+	for i := range events {
+		if of[i] == id {
+			s.queue.events = append(s.queue.events, events[i])
+		}
+	}
+	s.queue.Unlock()
+	s.kick()
+}
+
 // enqueueOne is enqueue for the commonest call.
 func (s *shard) enqueueOne(event *Append) {
 	s.queue.Lock()
