@@ -41,7 +41,7 @@ type Broker interface {
 	Follow(key string)
 	Unfollow(key string)
 	// Relay carries a client's event, a whole message, to the other nodes. It never
-	// blocks. ErrBrokerUnavailable: it does not, and nobody may get the event.
+	// blocks. ErrBrokerUnavailable, ErrBusy: it does not, and nobody may get the event.
 	Relay(key string, text []byte) error
 
 	// Enter says that a connection of this node is a user's in a presence channel, and
@@ -67,13 +67,15 @@ type Broker interface {
 // is there while signed in on some node.
 const OnlinePrefix = "#online-"
 
-// Receiver is the node that a broker hands events to. Its methods are called from one
-// goroutine for each channel, and never block.
+// Receiver is the node that a broker hands events to. Its methods never block. Of one
+// channel no two are called at once, but for Told and events of clients, which come when
+// they come.
 type Receiver interface {
 	// Receive hands an event out.
 	Receive(Received)
-	// Stand tells where a channel stands of which the broker could not tell before, or
-	// whose continuity ended.
+	// Stand tells where a channel stands of which the broker could not tell before, whose
+	// continuity ended, or whose events begin to have numbers. What the position counts may
+	// not have been handed out.
 	Stand(key string, at Position)
 	// Present tells who came to and who went from a presence channel. version is that of
 	// Members with the change; one that is not above the last is of before.
@@ -82,6 +84,8 @@ type Receiver interface {
 	Told(key, what string)
 	// Reply answers what a node asked with Ask.
 	Reply(what []byte) []byte
+	// Gone tells that a node has gone, with whatever it had.
+	Gone()
 	// RuleOf is how much of a channel is kept.
 	RuleOf(key string) Rule
 	// CacheTTL is how long a cache channel's last event lives.

@@ -499,7 +499,7 @@ func TestEverywhere(t *testing.T) {
 }
 
 func FuzzQuestion(f *testing.F) {
-	q := question{askChannels, "app-id", "presence-", true}
+	q := question{askChannels, "app-id", "presence-", true, false}
 	f.Add(q.append(nil))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		q, err := readQuestion(raw)

@@ -17,6 +17,7 @@ const (
 // Guarded by the channel's directory lock.
 type counted struct {
 	told    uint32 // last count that was sent
+	others  uint32 // how many of the last sum were on other nodes
 	at      int64  // when, monotonic ns
 	pending bool   // in some Shard.counts
 }
@@ -25,6 +26,10 @@ type counted struct {
 // do so. Applications opt in; presence channels have their member list instead.
 func (s *Shard) countChangedLocked(ch *channel) {
 	if ch.kind&pusher.Presence != 0 || !ch.app.conf.Load().SubscriptionCount {
+		return
+	}
+	if s.r.broker != nil {
+		s.r.tally.mark(logKey(ch.app, ch.name), true)
 		return
 	}
 	c := &ch.extraLocked().count
@@ -39,9 +44,16 @@ func (s *Shard) countChangedLocked(ch *channel) {
 }
 
 func (s *Shard) sendCountLocked(ch *channel, c *counted) {
-	c.told, c.at = ch.members, s.now
-	s.text = pusher.AppendSubscriptionCount(s.text[:0], ch.name, int(ch.members))
-	s.r.postLocked(ch, s.r.newDelivery(ch.app, sentCount, s.text, s.now))
+	s.text = s.r.tellCountLocked(ch, c, ch.members, s.now, s.text[:0])
+}
+
+// tellCountLocked tells the subscribers of this node a count. room is room for the text,
+// which is returned.
+func (r *Router) tellCountLocked(ch *channel, c *counted, n uint32, now int64, room []byte) []byte {
+	c.told, c.at = n, now
+	text := pusher.AppendSubscriptionCount(room, ch.name, int(n))
+	r.postLocked(ch, r.newDelivery(ch.app, sentCount, text, now))
+	return text
 }
 
 // sendCounts sends what has waited long enough.

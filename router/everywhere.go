@@ -15,8 +15,10 @@ import (
 type question struct {
 	what  questionKind
 	app   string
-	name  string // a channel, or what names begin with
+	name  string // a channel, or what names begin with; askCounts: texts, who asks and the channels
 	users bool   // presence channels: how many users
+	// changed: who asks has another number of subscribers than before.
+	changed bool
 }
 
 type questionKind byte
@@ -25,7 +27,14 @@ const (
 	askChannel     questionKind = 1 + iota // one channel
 	askChannels                            // those that are occupied
 	askConnections                         // of an application
+	askCounts                              // subscribers of some channels
 	questionKinds
+)
+
+const (
+	questionUsers byte = 1 << iota
+	questionChanged
+	questionFlags
 )
 
 // row is a part of an answer: a channel that has subscribers on the node.
@@ -38,20 +47,23 @@ type row struct {
 var errQuestion = errors.New("router: a node asked or answered something that cannot be read")
 
 func (q *question) append(dst []byte) []byte {
-	users := byte(0)
+	flags := byte(0)
 	if q.users {
-		users = 1
+		flags |= questionUsers
 	}
-	dst = append(dst, byte(q.what), users)
+	if q.changed {
+		flags |= questionChanged
+	}
+	dst = append(dst, byte(q.what), flags)
 	dst = appendText(dst, q.app)
 	return appendText(dst, q.name)
 }
 
 func readQuestion(raw []byte) (q question, err error) {
-	if len(raw) < 2 || raw[0] == 0 || questionKind(raw[0]) >= questionKinds || raw[1] > 1 {
+	if len(raw) < 2 || raw[0] == 0 || questionKind(raw[0]) >= questionKinds || raw[1] >= questionFlags {
 		return q, errQuestion
 	}
-	q.what, q.users = questionKind(raw[0]), raw[1] == 1
+	q.what, q.users, q.changed = questionKind(raw[0]), raw[1]&questionUsers != 0, raw[1]&questionChanged != 0
 	if q.app, raw, err = cutText(raw[2:]); err != nil {
 		return q, err
 	}
@@ -127,6 +139,8 @@ func (r *Router) Reply(raw []byte) []byte {
 		if info.Occupied {
 			dst = appendRow(dst, row{q.name, uint64(info.SubscriptionCount), uint64(info.UserCount)})
 		}
+	case askCounts:
+		dst = r.replyCounts(dst, app, q)
 	case askChannels:
 		for _, c := range r.Channels(app, q.name, want) {
 			dst = appendRow(dst, row{c.Name, uint64(c.SubscriptionCount), uint64(c.UserCount)})

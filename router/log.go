@@ -21,7 +21,7 @@ type Position struct {
 type Rule struct {
 	Events int           // 0 = no history: events have no number, the channel no position
 	Age    time.Duration //
-	Bytes  int64         // of one channel
+	Bytes  int64         // of one channel; an event counts some tens more than its text
 	// Replay false keeps events from those who were not there: recover and rewind
 	// answer "off".
 	Replay bool
@@ -47,10 +47,10 @@ type Log interface {
 
 // LogWriter gives events their place in the order of their channels. Any goroutine.
 type LogWriter interface {
-	// Append queues all of the batch, in order, or none of it. It never blocks. Each
-	// item is Done exactly once. The batch is the caller's again when Append returns.
-	// ErrBusy: too much is queued. ErrLogUnavailable: one
-	// is durable and the log cannot promise that now.
+	// Append queues all of the batch, in order, or none of it. It never waits for a disk;
+	// that of a Broker waits for Redis, for a bounded time. Each item is Done exactly once.
+	// The batch is the caller's again when Append returns. ErrBusy: too much is queued.
+	// ErrLogUnavailable: one is durable and the log cannot promise that now.
 	Append(batch []LogAppend) error
 }
 

@@ -32,7 +32,8 @@ type Router struct {
 	closing   atomic.Bool  // CloseAll was called
 	stats     routerStats
 
-	jobs jobs // behind its own lock
+	jobs  jobs  // behind its own lock
+	tally tally // behind its own lock
 
 	reload  sync.Mutex // one Reload at a time
 	texts   sync.Pool  // *[]byte: room for encoding
@@ -71,6 +72,7 @@ func New(cfg Config, loops Loops, clock func() int64) (*Router, error) {
 	if r.broker = cfg.Broker; r.broker != nil {
 		r.log = r.broker
 		r.jobs.most = brokerWorkers
+		r.tally = newTally()
 	}
 	r.stats.recipients = newRecipients()
 	var err error

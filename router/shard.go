@@ -192,6 +192,9 @@ func (s *Shard) Tick(now int64) {
 	s.now = now
 	s.resumePaused()
 	s.sendCounts()
+	if s.id == 0 {
+		s.r.countEverywhere(now)
+	}
 	s.sweepCaches()
 }
 

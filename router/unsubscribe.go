@@ -86,6 +86,7 @@ func (s *Shard) leaveDirectory(ch *channel, local, id uint32) {
 	if ch.members == 0 {
 		dir.removeLocked(ch)
 		if s.r.broker != nil {
+			s.countChangedLocked(ch) // of the others' sum
 			s.r.broker.Unfollow(logKey(ch.app, ch.name))
 		}
 		return

@@ -16,16 +16,20 @@ type block struct {
 	first   uint64
 	frames  []byte // whole frames, one behind the other
 	ends    []int  // of each frame in frames
+	sizes   []int  // as rules count them: of all events up to each
 	times   []int64
 	origins []string // nil = none was for all but one
 }
 
 // newBlock makes one out of consecutive events.
 func newBlock(events []*message) *block {
-	k := &block{first: events[0].seq, ends: make([]int, 0, len(events)), times: make([]int64, 0, len(events))}
+	k := &block{first: events[0].seq, ends: make([]int, 0, len(events)), sizes: make([]int, 0, len(events)), times: make([]int64, 0, len(events))}
+	size := 0
 	for i, m := range events {
 		k.frames = router.AppendStored(k.frames, m.text, m.seq)
 		k.ends = append(k.ends, len(k.frames))
+		size += m.size()
+		k.sizes = append(k.sizes, size)
 		k.times = append(k.times, m.timeMS)
 		if m.origin != "" {
 			if k.origins == nil {
@@ -49,6 +53,15 @@ func (k *block) Frames(from, to uint64) []byte {
 	return k.frames[start:k.ends[to-k.first]]
 }
 
+// sizeOf is the size of some events as rules count it.
+func (k *block) sizeOf(from, to uint64) int {
+	before := 0
+	if from > k.first {
+		before = k.sizes[from-k.first-1]
+	}
+	return k.sizes[to-k.first] - before
+}
+
 // Origin implements router.LogBlock.
 func (k *block) Origin(seq uint64) string {
 	if k.origins == nil {
@@ -65,7 +78,7 @@ func (k *block) has(from, to uint64) bool {
 func (k *block) timeOf(seq uint64) int64 { return k.times[seq-k.first] }
 
 // size is about what the block costs, in bytes.
-func (k *block) size() int64 { return int64(len(k.frames) + 16*len(k.ends) + 256) }
+func (k *block) size() int64 { return int64(len(k.frames) + 24*len(k.ends) + 256) }
 
 // blockID names a block. The epoch is that of the head under which it was read: a Redis
 // that lost something gives numbers a second time.

@@ -39,14 +39,20 @@ type Broker struct {
 	ctx       context.Context //nolint:containedctx // the life of the broker's goroutines
 	stop      context.CancelFunc
 	running   sync.WaitGroup
+	began     time.Time
 	stats     stats
 
+	// mu is taken by loops. Nobody holds it for all of a million channels (scan).
 	mu      sync.Mutex
 	follows map[string]*follow           // by pub/sub channel
+	watched queue[*follow]               // those that sweep looks at: without subscribers, or unsure
+	adrift  queue[*follow]               // those that have no lane
 	lanes   map[string]*lane             // by the server's address; "" = the only one
+	turns   uint32                       // the last turn of a lane
+	kept    time.Time                    // when the heads of all follows were kept alive
 	slots   []string                     // Cluster: the master's address by slot
 	claims  map[string]map[string]*claim // by channel, by user
-	parting []*claim                     // nobody holds them; in the order of their ends
+	parting queue[*claim]                // nobody holds them
 	lease   lease
 	asked   map[string]*asked // by id
 	closed  bool
@@ -59,7 +65,7 @@ func Open(ctx context.Context, conf Config, logger *slog.Logger) (*Broker, error
 		return nil, err
 	}
 	b := &Broker{
-		conf: conf, logger: logger, keys: keys{prefix: conf.Prefix},
+		conf: conf, logger: logger, began: time.Now(), kept: time.Now(), keys: keys{prefix: conf.Prefix},
 		follows: map[string]*follow{}, lanes: map[string]*lane{}, claims: map[string]map[string]*claim{}, saying: make(chan struct{}, 1), moved: make(chan struct{}, 1), asked: map[string]*asked{},
 		relays: make(chan relayed, relayQueue), answering: make(chan struct{}, answersMost), blocks: newBlockCache(conf.CacheBytes), stats: newStats(),
 	}
@@ -107,7 +113,7 @@ func (b *Broker) Begin(r router.Receiver) {
 	b.run(b.relay)
 	b.run(func() { b.repeat(leaseEvery, b.renew) })
 	b.run(func() { b.repeat(leaveGrace/8, b.part) })
-	b.run(func() { b.repeat(leaseEvery, b.reapAll) })
+	b.run(func() { b.repeat(leaseEvery, b.lookRound) })
 	b.run(b.say)
 	// Who connects at once would find Redis away.
 	for end := time.Now().Add(b.conf.PublishTimeout); !b.Up() && time.Now().Before(end); {
@@ -152,16 +158,13 @@ func (b *Broker) Reload(keys Keys) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	s := scan{b: b}
 	for _, f := range b.follows {
-		rule := b.receiver.RuleOf(f.key)
-		changed := (rule.Events == 0) != (f.rule.Events == 0)
-		if f.rule = rule; !changed {
-			continue
+		if numbered := b.receiver.RuleOf(f.key).Events > 0; numbered != f.numbered {
+			f.numbered, f.known, f.at = numbered, false, router.Position{}
+			f.anewLocked()
 		}
-		f.known, f.at = false, router.Position{}
-		if f.state == stateLive && f.lane != nil {
-			f.lane.readLocked(f)
-		}
+		s.nextLocked()
 	}
 	return nil
 }
@@ -178,8 +181,12 @@ func (b *Broker) run(work func()) {
 // Close ends everything. Nothing is handed out afterwards.
 func (b *Broker) Close() {
 	b.mu.Lock()
+	over := b.closed
 	b.closed = true
 	b.mu.Unlock()
+	if !over {
+		b.resign()
+	}
 	b.stop()
 	b.client.Close()
 	b.running.Wait()

@@ -28,135 +28,6 @@ func starts(from, to int) (out []string) {
 	return out
 }
 
-func TestEveryNodeHasOneOrder(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	nodes := []*node{join(t, testConfig(s)), join(t, testConfig(s)), join(t, testConfig(s))}
-	for _, n := range nodes {
-		if at := n.subscribe(news); at.Seq != 0 || at.Epoch == "" {
-			t.Fatalf("a channel without events stands at %+v", at)
-		}
-	}
-	var all sync.WaitGroup
-	const each = 300
-	for i, n := range nodes {
-		all.Go(func() {
-			for k := range each {
-				n.must(news, fmt.Sprintf(`{"event":"e","data":"%d-%d"`, i, k))
-			}
-		})
-	}
-	all.Wait()
-	for _, n := range nodes {
-		wait(t, "all events", func() bool { return len(n.received(news)) == 3*each })
-	}
-	first := nodes[0].texts(news)
-	for _, n := range nodes[1:] {
-		if !slices.Equal(n.texts(news), first) {
-			t.Error("two nodes have two orders")
-		}
-	}
-	if got := nodes[0].received(news); got[0].Seq != 1 || got[len(got)-1].Seq != 3*each {
-		t.Errorf("numbers go from %d to %d", got[0].Seq, got[len(got)-1].Seq)
-	}
-}
-
-func TestOneAppendIsNotDivided(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	a, b := join(t, testConfig(s)), join(t, testConfig(s))
-	a.subscribe(news)
-	var both sync.WaitGroup
-	for i, n := range []*node{a, b} {
-		both.Go(func() {
-			for k := range 50 {
-				n.publish(news, nil, fmt.Sprintf(`{"%d":"%d a"`, i, k), fmt.Sprintf(`{"%d":"%d b"`, i, k), fmt.Sprintf(`{"%d":"%d c"`, i, k))
-			}
-		})
-	}
-	both.Wait()
-	wait(t, "all events", func() bool { return len(a.received(news)) == 300 })
-	got := a.texts(news)
-	for i := 0; i < len(got); i += 3 {
-		head := strings.TrimSuffix(got[i], ` a"`)
-		if got[i+1] != head+` b"` || got[i+2] != head+` c"` {
-			t.Fatalf("the events of one batch are divided: %q", got[i:i+3])
-		}
-	}
-}
-
-func TestUnnumberedEventsAndOrigin(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	a, b := join(t, testConfig(s)), join(t, testConfig(s))
-	a.rule, b.rule = router.Rule{}, router.Rule{}
-	a.subscribe(news)
-	b.subscribe(news)
-	a.publish(news, func(e *router.LogAppend) { e.Origin = "8137.4592" }, start(1))
-	for _, n := range []*node{a, b} {
-		wait(t, "the event", func() bool { return len(n.received(news)) == 1 })
-		if e := n.received(news)[0]; e.Seq != 0 || e.Epoch != "" || e.Origin != "8137.4592" || string(e.Text) != start(1) {
-			t.Errorf("%+v", e)
-		}
-	}
-}
-
-func TestClientEventsGoToTheOthers(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	a, b := join(t, testConfig(s)), join(t, testConfig(s))
-	a.subscribe(news)
-	b.subscribe(news)
-	if err := a.Relay(news, []byte(`{"event":"client-x"}`)); err != nil {
-		t.Fatal(err)
-	}
-	wait(t, "the client's event", func() bool { return len(b.received(news)) == 1 })
-	if e := b.received(news)[0]; !e.Client || string(e.Text) != `{"event":"client-x"}` {
-		t.Errorf("%+v", e)
-	}
-	a.must(news, start(1))
-	wait(t, "the application's event", func() bool { return len(b.received(news)) == 2 && len(a.received(news)) == 1 })
-	if e := a.received(news)[0]; e.Client {
-		t.Error("the node that relayed it got it back")
-	}
-}
-
-func TestIdempotencyKeyIsOfTheChannel(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	a, b := join(t, testConfig(s)), join(t, testConfig(s))
-	keyed := func(e *router.LogAppend) { e.IdempotencyKey = []byte("k") }
-	first := a.publish(news, keyed, start(1))[0]
-	a.must(news, start(2))
-	again := b.publish(news, keyed, start(1))[0]
-	if !again.Duplicate || again.Epoch != first.Epoch || again.Seq != first.Seq || first.Duplicate {
-		t.Errorf("first %+v, again %+v", first, again)
-	}
-	if other := b.publish("app\x1fother", keyed, start(1))[0]; other.Duplicate {
-		t.Errorf("the key counted in another channel: %+v", other)
-	}
-	if at, reason := a.Recover(news, a.rule, first.Epoch, 0, 1000); reason != "" || at.Seq != 2 {
-		t.Errorf("%+v %q", at, reason)
-	}
-}
-
-func TestAnswersAreEveryNodes(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	a, b := join(t, testConfig(s)), join(t, testConfig(s))
-	sum := [32]byte{1, 2, 3}
-	if _, _, _, found, err := a.Answered([]byte("app\x1fk")); found || err != nil {
-		t.Fatal(found, err)
-	}
-	if err := a.Answer([]byte("app\x1fk"), sum, 200, []byte(`{"x":1}`)); err != nil {
-		t.Fatal(err)
-	}
-	got, status, body, found, err := b.Answered([]byte("app\x1fk"))
-	if err != nil || !found || got != sum || status != 200 || string(body) != `{"x":1}` {
-		t.Errorf("%x %d %q %v %v", got, status, body, found, err)
-	}
-}
-
 func TestRecover(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
@@ -205,46 +76,6 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-func TestRewindAndHistory(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	a := join(t, testConfig(s))
-	a.rule.Events = 100
-	var at router.LogResult
-	for n := 1; n <= 150; n++ {
-		at = a.must(news, start(n))
-	}
-	a.subscribe(news)
-	for _, c := range []struct {
-		events int
-		age    time.Duration
-		want   uint64
-	}{{10, 0, 140}, {1000, 0, 50}, {0, time.Hour, 50}, {0, time.Nanosecond, 150}} {
-		if head, from := a.Rewind(news, a.rule, c.events, c.age); from != c.want || head.Seq != 150 {
-			t.Errorf("rewind %d %s: from %d at %+v, want %d", c.events, c.age, from, head, c.want)
-		}
-	}
-	read := func(epoch string, from uint64, all bool, limit int) (seqs []uint64, oldest uint64, reason string) {
-		_, oldest, reason = a.History(news, a.rule, epoch, from, all, limit, func(e router.LogEvent) bool {
-			seqs = append(seqs, e.Seq)
-			return true
-		})
-		return seqs, oldest, reason
-	}
-	if seqs, oldest, reason := read("", 0, true, 3); !slices.Equal(seqs, []uint64{51, 52, 53}) || oldest != 51 || reason != "" {
-		t.Errorf("%v %d %q", seqs, oldest, reason)
-	}
-	if seqs, _, reason := read(at.Epoch, 148, false, 100); !slices.Equal(seqs, []uint64{149, 150}) || reason != "" {
-		t.Errorf("%v %q", seqs, reason)
-	}
-	if _, _, reason := read(at.Epoch, 3, false, 100); reason != router.ReasonExpired {
-		t.Errorf("%q", reason)
-	}
-	if seqs, oldest, reason := read(at.Epoch, 150, false, 100); len(seqs) != 0 || oldest != 51 || reason != "" {
-		t.Errorf("%v %d %q", seqs, oldest, reason)
-	}
-}
-
 func TestStreamKeepsSoManyBytes(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
@@ -265,25 +96,6 @@ func TestStreamKeepsSoManyBytes(t *testing.T) {
 	}
 	if bytes > 20_000 || bytes < 18_000 || entries[len(entries)-1].ID != "200-0" {
 		t.Errorf("%d bytes in %d entries up to %s, limit 20,000", bytes, len(entries), entries[len(entries)-1].ID)
-	}
-}
-
-func TestCacheChannelsLastEvent(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	a, b := join(t, testConfig(s)), join(t, testConfig(s))
-	const channel = "app\x1fcache-x"
-	cache := func(e *router.LogAppend) { e.Cache = time.Minute }
-	a.publish(channel, cache, start(1))
-	b.subscribe(channel)
-	e, left, ok := b.Last(channel)
-	if !ok || e.Seq != 1 || left <= 0 || string(e.Payload) != string(router.AppendStored(nil, []byte(start(1)), 1)) {
-		t.Errorf("from Redis: %+v %s %v", e, left, ok)
-	}
-	a.publish(channel, cache, start(2))
-	wait(t, "the second event", func() bool { return len(b.received(channel)) == 1 })
-	if e, _, ok = b.Last(channel); !ok || e.Seq != 2 {
-		t.Errorf("from the feed: %+v %v", e, ok)
 	}
 }
 
@@ -581,6 +393,7 @@ func TestUnfollowedAreGivenUp(t *testing.T) {
 	s := redistest.Start(t)
 	a := join(t, testConfig(s))
 	a.subscribe(news)
+	a.sweep(time.Now().Add(linger + time.Second)) // it has subscribers
 	a.Unfollow(news)
 	a.sweep(time.Now())
 	if _, resident := a.Head(news); !resident {

@@ -58,6 +58,9 @@ type envelope struct {
 	text   []byte
 }
 
+// size is what an event counts for a rule: its envelope, as in the stream.
+func (e *envelope) size() int { return envelopeFixed + len(e.origin) + len(e.text) }
+
 // Errors of what comes out of Redis. Whatever has one is dropped and counted.
 var (
 	errEnvelope = errors.New("redisbroker: not an envelope")

@@ -7,7 +7,7 @@
 local h = redis.call('HMGET', KEYS[1], 'e', 's', 'q', 'r')
 local id = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 local epoch, start, seq = h[1], tonumber(h[2] or 0), tonumber(h[3] or 0)
-if not epoch then
+if not epoch and redis.call('EXISTS', KEYS[2]) == 1 then
   redis.call('DEL', KEYS[2])
 end
 if not epoch or h[4] ~= id then

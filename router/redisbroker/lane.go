@@ -3,17 +3,24 @@ package redisbroker
 import (
 	"context"
 	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/redis/rueidis"
-
-	"github.com/holdfast-edge/holdfast/router/redisurl"
 )
 
 // lane is one connection on which events come: to the only master, or to one of a
 // Cluster's. It dials anew for as long as the broker lives, and asks for all of its
 // channels again each time.
+//
+// What a follow's state is worth depends on the lane's turn alone (stateLocked):
+//
+//  1. No two connections of any lanes have the same turn, and between two connections a
+//     lane has one that nobody else has. So with the end of a connection all states of its
+//     follows end, however many they are, and no scan has to tell them.
+//  2. A state is set on what the connection itself says (subscribed), or on what follows
+//     from that. What an earlier connection still says does not count.
+//  3. When a connection stands, askAgain asks for each follow that the lane had then; one
+//     that it gets later is asked for when it gets it (homeLocked).
 type lane struct {
 	// Immutable.
 	b      *Broker
@@ -27,11 +34,12 @@ type lane struct {
 	// Guarded by Broker.mu.
 	via     rueidis.Client // to the server; in a Cluster a new one with each connection
 	up      bool           // the connection stands
-	turn    int            // how many connections there were; what an earlier one still says does not count
+	turn    uint32         // of the connection
+	fell    chan struct{}  // closed when it is lost
 	heard   time.Time      // of the canary
-	wanted  []*follow      // to be subscribed to
-	leaving []string       // to be unsubscribed from
-	read    []*follow      // subscribed to, to be caught up with
+	wanted  lineup         // to be subscribed to, if it is still wanted then
+	leaving queue[string]  // to be unsubscribed from
+	read    lineup         // subscribed to, to be caught up with
 	ended   bool
 	replid  string // of the server; "" = not seen yet
 	late    bool   // the lane came after the broker had begun
@@ -50,63 +58,56 @@ const (
 	redialMost  = 2 * time.Second
 )
 
-// addLaneLocked begins a lane and gives it the channels that are its.
-func (b *Broker) addLaneLocked(host string, client rueidis.Client) {
-	name := b.keys.prefix + "canary:" + strconv.FormatUint(b.node, 16)
-	if host != "" {
-		name += ":" + escape(host)
-	}
-	l := &lane{b: b, host: host, via: client, canary: name, wake: make(chan struct{}, 1), readWake: make(chan struct{}, 1), gone: make(chan struct{}), late: len(b.follows) > 0}
-	b.lanes[host] = l
-	for _, f := range b.follows {
-		if f.lane == nil {
-			b.homeLocked(f)
-		}
-	}
-	b.run(l.live)
-	b.run(l.readers)
-}
-
-// dropLaneLocked ends a lane; its channels look for another.
-func (b *Broker) dropLaneLocked(l *lane) {
-	delete(b.lanes, l.host)
-	l.ended = true
-	close(l.gone)
-	for _, f := range b.follows {
-		if f.lane == l {
-			b.homeLocked(f)
-		}
-	}
-}
-
-// laneOfLocked is the lane of a pub/sub channel; nil while its server is not known.
-func (b *Broker) laneOfLocked(name string) *lane {
-	if b.address.Topology != redisurl.Cluster {
-		return b.lanes[""]
-	}
-	if len(b.slots) == 0 {
-		return nil
-	}
-	return b.lanes[b.slots[slotOf(name)]]
-}
-
+// wantLocked has a follow asked for. New ones are first: somebody has just come for them.
 func (l *lane) wantLocked(f *follow) {
-	l.wanted = append(l.wanted, f)
+	l.wanted.push(f, !f.known || f.waiters != nil)
 	l.rouse()
 }
 
-// readLocked has a channel caught up with again; first is what came and shows that.
+// hurryLocked puts a follow, wherever it stands in line, in front of those that nobody
+// waits for.
+func (l *lane) hurryLocked(f *follow) {
+	switch f.stateLocked() {
+	case stateWanted:
+		l.wantLocked(f)
+	case stateReading:
+		l.readSoonLocked(f)
+	}
+}
+
+// readLocked has a channel caught up with; first is what came and shows that it must be.
 func (l *lane) readLocked(f *follow, first ...*message) {
-	f.state, f.pending = stateReading, append(f.pending[:0], first...)
-	l.read = append(l.read, f)
+	f.becomeLocked(stateReading)
+	f.unread, f.over, f.pending = true, false, append(f.pending[:0], first...)
+	if len(first) > 0 {
+		l.readSoonLocked(f)
+		return
+	}
+	l.read.push(f, !f.known || f.waiters != nil)
 	l.rouseReaders()
 }
 
+func (l *lane) readSoonLocked(f *follow) {
+	l.read.push(f, true)
+	l.rouseReaders()
+}
+
+// anewLocked has a channel that is subscribed to read from the beginning.
+func (f *follow) anewLocked() {
+	switch f.stateLocked() {
+	case stateLive:
+		f.lane.readLocked(f)
+	case stateReading:
+		f.unread = true
+		f.lane.readSoonLocked(f)
+	}
+}
+
 func (l *lane) leaveLocked(f *follow) {
-	if f.state == stateWanted {
+	if f.stateLocked() == stateWanted {
 		return // it is passed over when its turn comes
 	}
-	l.leaving = append(l.leaving, f.name)
+	l.leaving.push(f.name)
 	l.rouse()
 }
 
@@ -152,10 +153,14 @@ func (l *lane) over() bool {
 // connection is one of them, from its dialling to its end.
 func (l *lane) connection() error {
 	l.b.mu.Lock()
+	if l.ended {
+		l.b.mu.Unlock()
+		return errAway
+	}
 	if client := l.b.every()[l.host]; client != nil {
 		l.via = client
 	}
-	l.turn++
+	l.turn = l.b.turnLocked()
 	turn, client := l.turn, l.via
 	l.b.mu.Unlock()
 	conn, release := client.Dedicate()
@@ -172,7 +177,10 @@ func (l *lane) connection() error {
 	if err := conn.Do(ctx, conn.B().Subscribe().Channel(l.canary, l.b.askChannel(), l.b.answerChannel()).Build()).Error(); err != nil {
 		return err
 	}
-	l.begin()
+	if !l.begin(turn) {
+		return errAway
+	}
+	l.b.run(func() { l.askAgain(turn) })
 	tick := time.NewTicker(canaryEvery)
 	defer tick.Stop()
 	for {
@@ -195,32 +203,43 @@ func (l *lane) connection() error {
 	}
 }
 
-// begin asks for every channel of the lane.
-func (l *lane) begin() {
+// begin forgets what the connection before was to do. false: the lane has ended, or this
+// connection.
+func (l *lane) begin(turn uint32) bool {
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()
 	l.heard = time.Now()
-	l.wanted, l.leaving, l.read = l.wanted[:0], nil, nil
+	l.wanted, l.leaving, l.read = lineup{}, queue[string]{}, lineup{}
+	return l.turn == turn
+}
+
+// askAgain asks for every channel of the lane, on one connection.
+func (l *lane) askAgain(turn uint32) {
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	s := scan{b: l.b}
 	for _, f := range l.b.follows {
-		if f.lane == l {
-			f.state = stateWanted
-			l.wanted = append(l.wanted, f)
+		if l.turn != turn {
+			return
 		}
+		if f.lane == l && f.stateLocked() == stateWanted {
+			l.wantLocked(f)
+		}
+		s.nextLocked()
 	}
-	l.rouse()
 }
 
 // down: nothing comes any more, and who waits waits in vain.
 func (l *lane) down() {
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()
-	l.up = false
-	for _, f := range l.b.follows {
-		if f.lane == l {
-			f.state = stateWanted
-			f.wakeLocked()
-		}
-	}
+	l.fallLocked()
+}
+
+func (l *lane) fallLocked() {
+	l.up, l.turn = false, l.b.turnLocked()
+	close(l.fell)
+	l.fell = make(chan struct{})
 }
 
 // listen says the canary's word and gives the connection up that does not bring it.
@@ -245,107 +264,11 @@ func (l *lane) listen(now time.Time) error {
 	return nil
 }
 
-// order has the server add and end subscriptions.
-func (l *lane) order(conn rueidis.DedicatedClient) error {
-	for {
-		l.b.mu.Lock()
-		leaving := l.leaving[:min(len(l.leaving), subscribeMost)]
-		l.leaving = l.leaving[len(leaving):]
-		var names []string
-		for len(leaving) == 0 && len(l.wanted) > 0 && len(names) < subscribeMost {
-			f := l.wanted[0]
-			l.wanted = l.wanted[1:]
-			if f.lane == l && f.state == stateWanted && l.b.follows[f.name] == f {
-				names = append(names, f.name)
-			}
-		}
-		l.b.mu.Unlock()
-		switch {
-		case len(leaving) > 0:
-			if err := l.unsubscribe(conn, leaving...); err != nil {
-				return err
-			}
-		case len(names) > 0:
-			if err := l.subscribe(conn, names...); err != nil {
-				return err
-			}
-		default:
-			return nil
-		}
-	}
-}
-
 // client is how the server is asked.
 func (l *lane) client() rueidis.Client {
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()
 	return l.via
-}
-
-func (l *lane) sharded() bool { return l.b.address.Topology == redisurl.Cluster }
-
-func (l *lane) subscribe(conn rueidis.DedicatedClient, names ...string) error {
-	if !l.sharded() {
-		return conn.Do(l.b.ctx, conn.B().Subscribe().Channel(names...).Build()).Error()
-	}
-	return l.bySlot(conn, names, func(some []string) rueidis.Completed {
-		return conn.B().Ssubscribe().Channel(some...).Build()
-	})
-}
-
-func (l *lane) unsubscribe(conn rueidis.DedicatedClient, names ...string) error {
-	if !l.sharded() {
-		return conn.Do(l.b.ctx, conn.B().Unsubscribe().Channel(names...).Build()).Error()
-	}
-	return l.bySlot(conn, names, func(some []string) rueidis.Completed {
-		return conn.B().Sunsubscribe().Channel(some...).Build()
-	})
-}
-
-// bySlot divides names: one command of a Cluster names channels of one slot only. Channels
-// of a slot that the server no longer has look for their new lane; the others go on.
-func (l *lane) bySlot(conn rueidis.DedicatedClient, names []string, command func([]string) rueidis.Completed) error {
-	groups := map[uint16][]string{}
-	for _, name := range names {
-		slot := slotOf(name)
-		groups[slot] = append(groups[slot], name)
-	}
-	var order [][]string
-	var commands []rueidis.Completed
-	for _, some := range groups {
-		order = append(order, some)
-		commands = append(commands, command(some))
-	}
-	for i, r := range conn.DoMulti(l.b.ctx, commands...) {
-		err := r.Error()
-		if _, refused := rueidis.IsRedisErr(err); refused {
-			l.b.unhome(l, order[i])
-			continue
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// unhome takes channels from a lane whose server refused them.
-func (b *Broker) unhome(l *lane, names []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, name := range names {
-		if f := b.follows[name]; f != nil && f.lane == l {
-			f.lane, f.state = nil, stateWanted
-		}
-	}
-	b.movedLocked()
-}
-
-func (b *Broker) movedLocked() {
-	select {
-	case b.moved <- struct{}{}:
-	default:
-	}
 }
 
 // sees is told the server's replication id. Another one than before is another server, or
@@ -364,7 +287,7 @@ func (l *lane) sees(id string) {
 }
 
 // subscribed is told by the server, in the order of its answers.
-func (l *lane) subscribed(turn int, s rueidis.PubSubSubscription) {
+func (l *lane) subscribed(turn uint32, s rueidis.PubSubSubscription) {
 	b := l.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -379,14 +302,16 @@ func (l *lane) subscribed(turn int, s rueidis.PubSubSubscription) {
 	if f == nil || f.lane != l {
 		return
 	}
-	switch s.Kind {
+	switch state := f.stateLocked(); s.Kind {
 	case "subscribe", "ssubscribe":
-		if f.state == stateWanted {
+		if state == stateAsked || state == stateWanted {
 			l.readLocked(f)
 		}
 	case "sunsubscribe":
-		// The slot has moved to another server.
-		f.lane, f.state = nil, stateWanted
-		b.movedLocked()
+		// The slot has moved to another server; or this node has left the channel, and follows
+		// it anew by now.
+		if state != stateWanted {
+			b.adriftLocked(f)
+		}
 	}
 }

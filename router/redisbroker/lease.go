@@ -16,13 +16,17 @@ import (
 // An incarnation is a node from its start, or from the moment that it found itself, or
 // Redis, forgetful, on. It lives while its lease does:
 //
-//	{prefix}lease:I  string  lives for six tenths of redis.lease, renewed every second
+//	{prefix}lease:I  string  lives for six tenths of redis.lease, renewed every second: 1,
+//	                         or 0 when the node is about to end
 //	{prefix}nodes    set     the incarnations that may be alive
 //	{prefix}rooms:I  zset    keys of the channels in which I has, or had, members
 //
 // Any node that finds one without a lease removes its members. A node that was stopped
 // for longer finds its lease gone, takes a new name and says again whom it has; so does
 // one whose Redis has become another one, which may have lost what it was told.
+//
+// A node that ends is asked nothing any more, and its lease ends with the grace of those
+// who leave: whoever comes to another node meanwhile has not left.
 type lease struct {
 	// Guarded by Broker.mu.
 	name   string
@@ -31,7 +35,14 @@ type lease struct {
 	former []string  // names that this node had, whose members it removes itself
 	reborn bool      // another name is to be taken: Redis has become another one
 	anew   time.Time // when the present name took the place of another; zero: never
+	seen   []string  // who was alive when this node looked last
 }
+
+// Values of a lease.
+const (
+	leaseHeld = "1" // also in renew.lua
+	leaseEnds = "0"
+)
 
 // leaseEvery is how often a lease is renewed and others' are looked at.
 const leaseEvery = time.Second
@@ -53,7 +64,7 @@ func (b *Broker) leaseTime() time.Duration { return b.conf.Lease * 6 / 10 }
 // incarnate takes a new name. The lease comes first: a name without one is dead to all.
 func (b *Broker) incarnate(ctx context.Context) error {
 	name := newIncarnation()
-	if err := b.client.Do(ctx, b.client.B().Set().Key(b.leaseKey(name)).Value("1").Px(b.leaseTime()).Build()).Error(); err != nil {
+	if err := b.client.Do(ctx, b.client.B().Set().Key(b.leaseKey(name)).Value(leaseHeld).Px(b.leaseTime()).Build()).Error(); err != nil {
 		return unavailable(err)
 	}
 	until, err := b.prolong(ctx, name)
@@ -92,8 +103,11 @@ func (b *Broker) renew(time.Time) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 	defer cancel()
 	b.mu.Lock()
-	name := b.lease.name
+	name, over := b.lease.name, b.closed
 	b.mu.Unlock()
+	if over {
+		return
+	}
 	until, err := b.prolong(ctx, name)
 	b.mu.Lock()
 	switch {
@@ -115,6 +129,22 @@ func (b *Broker) renew(time.Time) {
 		b.rebirth(ctx)
 	case reborn && err == nil:
 		b.rebirth(ctx)
+	}
+}
+
+// resignTime bounds how long the end of a node waits for Redis.
+const resignTime = 500 * time.Millisecond
+
+// resign tells that this node ends.
+func (b *Broker) resign() {
+	ctx, cancel := context.WithTimeout(b.ctx, resignTime)
+	defer cancel()
+	b.mu.Lock()
+	name := b.lease.name
+	b.mu.Unlock()
+	err := b.client.Do(ctx, b.client.B().Set().Key(b.leaseKey(name)).Value(leaseEnds).Xx().Px(leaveGrace).Build()).Error()
+	if err != nil && !rueidis.IsRedisNil(err) {
+		b.logger.Warn("the other nodes are not told that this one ends: they find out (redis.lease)", "lease", b.conf.Lease, "err", err)
 	}
 }
 
@@ -172,19 +202,25 @@ func (b *Broker) say() {
 // sayAll says what lacks, and then removes what was said under former names. false: some
 // of it could not be said.
 func (b *Broker) sayAll() bool {
+	var lacks queue[*claim]
 	b.mu.Lock()
-	var claims []*claim
+	former := slices.Clone(b.lease.former)
+	s := scan{b: b}
 	for _, room := range b.claims {
 		for _, c := range room {
 			if c.let && (c.conns > 0 || c.parts) && c.entered != b.lease.name {
-				claims = append(claims, c)
+				lacks.push(c)
 			}
+			s.nextLocked()
 		}
 	}
-	former := slices.Clone(b.lease.former)
 	b.mu.Unlock()
-	// Whoever was there already is not one too many.
-	if each(sayers, claims, func(_ int, c *claim) error { return b.announce(c, maxSeq) }) != nil {
+	said := true
+	for some := lacks.take(queuePart); len(some) > 0; some = lacks.take(queuePart) {
+		// Whoever was there already is not one too many.
+		said = each(sayers, some, func(_ int, c *claim) error { return b.announce(c, maxSeq) }) == nil && said
+	}
+	if !said {
 		return false
 	}
 	for _, name := range former {
@@ -198,7 +234,7 @@ func (b *Broker) sayAll() bool {
 	return true
 }
 
-// leases lists the incarnations that have a lease, and those that do not any more.
+// leases lists the incarnations that hold a lease, and those that have none any more.
 func (b *Broker) leases(ctx context.Context) (alive, dead []string, err error) {
 	nodes, err := b.client.Do(ctx, b.client.B().Smembers().Key(b.nodesKey()).Build()).AsStrSlice()
 	if err != nil {
@@ -206,50 +242,50 @@ func (b *Broker) leases(ctx context.Context) (alive, dead []string, err error) {
 	}
 	asked := make([]rueidis.Completed, len(nodes))
 	for i, node := range nodes {
-		asked[i] = b.client.B().Exists().Key(b.leaseKey(node)).Build()
+		asked[i] = b.client.B().Get().Key(b.leaseKey(node)).Build()
 	}
 	if len(asked) == 0 {
 		return nil, nil, nil
 	}
 	for i, r := range b.client.DoMulti(ctx, asked...) {
-		switch lives, err := r.AsInt64(); {
+		switch value, err := r.ToString(); {
+		case rueidis.IsRedisNil(err):
+			dead = append(dead, nodes[i])
 		case err != nil:
 			return nil, nil, unavailable(err)
-		case lives == 1:
+		case value != leaseEnds:
 			alive = append(alive, nodes[i])
-		default:
-			dead = append(dead, nodes[i])
 		}
 	}
 	return alive, dead, nil
 }
 
-// reapAll removes the members of incarnations whose lease has ended. Only who has held its
-// own for as long as one lives knows that it was not Redis that was away: after that all
-// leases have ended, and nobody has gone.
-func (b *Broker) reapAll(now time.Time) {
+// lookRound removes the members of incarnations whose lease has ended, and tells of those
+// that have gone. Only who has held its own lease for as long as one lives knows that it
+// was not Redis that was away: after that all leases have ended, and nobody has gone.
+func (b *Broker) lookRound(now time.Time) {
 	ctx, cancel := context.WithTimeout(b.ctx, min(b.conf.PublishTimeout, b.leaseTime()/2))
 	defer cancel()
 	b.mu.Lock()
 	self, held, former := b.lease.name, b.lease.held, slices.Clone(b.lease.former)
 	b.mu.Unlock()
-	if held.IsZero() || now.Sub(held) < b.leaseTime()+leaseEvery {
-		return
-	}
 	alive, dead, err := b.leases(ctx)
-	if err != nil {
+	if err != nil || !slices.Contains(alive, self) {
 		return
 	}
 	b.mu.Lock()
-	sure := slices.Contains(alive, self) && b.lease.name == self && b.lease.held.Equal(held)
+	// Otherwise the answers waited for Redis longer than leases live.
+	sure := !held.IsZero() && now.Sub(held) >= b.leaseTime()+leaseEvery && b.lease.name == self && b.lease.held.Equal(held)
+	gone := slices.ContainsFunc(b.lease.seen, func(node string) bool { return !slices.Contains(alive, node) })
+	b.lease.seen = alive
 	b.mu.Unlock()
-	if !sure {
-		return // the answers waited for Redis longer than leases live
-	}
 	for _, node := range dead {
-		if !slices.Contains(former, node) {
+		if sure && !slices.Contains(former, node) {
 			b.reap(node)
 		}
+	}
+	if gone {
+		b.receiver.Gone()
 	}
 }
 
@@ -308,7 +344,11 @@ func (b *Broker) forget(before time.Time) {
 		return
 	}
 	b.mu.Lock()
-	empty := slices.DeleteFunc(rooms, func(key string) bool { return len(b.claims[key]) > 0 })
+	s := scan{b: b}
+	empty := slices.DeleteFunc(rooms, func(key string) bool {
+		s.nextLocked()
+		return len(b.claims[key]) > 0
+	})
 	b.mu.Unlock()
 	for some := range slices.Chunk(empty, subscribeMost) {
 		b.eval(ctx, b.client, forgetScript, []call{{[]string{b.roomsKey(node)}, append([]string{until}, some...)}})

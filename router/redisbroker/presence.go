@@ -1,15 +1,11 @@
 package redisbroker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/redis/rueidis"
 
 	"github.com/holdfast-edge/holdfast/frame/pusher"
 	"github.com/holdfast-edge/holdfast/router"
@@ -32,18 +28,6 @@ const (
 	suffixNode    = "n:"
 )
 
-// people is who is in a presence channel, as this node was told. Guarded by Broker.mu.
-type people struct {
-	version uint64 // as Redis counts; after it has forgotten it begins anew
-	by      map[string]pusher.Member
-}
-
-// hasPeople tells whether a channel has a list of members.
-func hasPeople(key string) bool {
-	_, channel, _ := strings.Cut(key, string(separator))
-	return pusher.KindOf(channel)&pusher.Presence != 0 || strings.HasPrefix(channel, router.OnlinePrefix)
-}
-
 // claim is a user that this node has in a channel. A user with several connections has
 // one.
 type claim struct {
@@ -65,23 +49,6 @@ type claim struct {
 // leaveGrace is how long a user may be away before the others are told: a page that is
 // loaded anew, or whose network changes, causes no leaving and coming.
 const leaveGrace = 2 * time.Second
-
-// text of a message about a member: the user, a zero byte, and the info.
-func memberText(m pusher.Member) []byte {
-	return append(append([]byte(m.UserID), 0), m.Info...)
-}
-
-func readMember(text []byte) (pusher.Member, bool) {
-	id, info, ok := bytes.Cut(text, []byte{0})
-	if !ok || len(id) == 0 {
-		return pusher.Member{}, false
-	}
-	m := pusher.Member{UserID: string(id)}
-	if len(info) > 0 {
-		m.Info = bytes.Clone(info)
-	}
-	return m, true
-}
 
 // Enter implements router.Broker.
 func (b *Broker) Enter(key string, m pusher.Member, most int) error {
@@ -124,23 +91,8 @@ func (b *Broker) partLocked(c *claim) {
 	c.ends = time.Now().Add(leaveGrace)
 	if !c.parts {
 		c.parts = true
-		b.parting = append(b.parting, c)
+		b.parting.push(c)
 	}
-}
-
-// Members implements router.Broker.
-func (b *Broker) Members(key string) (version uint64, list []pusher.Member) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	f := b.follows[b.keys.of(key)]
-	if f == nil || f.people == nil {
-		return 0, nil
-	}
-	list = make([]pusher.Member, 0, len(f.people.by))
-	for _, m := range f.people.by {
-		list = append(list, m)
-	}
-	return f.stamp, list
 }
 
 // announce tells Redis of a claim, if it was not told under the present incarnation.
@@ -233,42 +185,43 @@ func (b *Broker) sees(key, user string) error {
 	var listed *follow // on which the user was seen, at the change need
 	var need uint64
 	return b.await(key, func(f *follow) bool {
-		if f.people == nil {
+		if f.crowd.people == nil {
 			return false
 		}
-		if _, there := f.people.by[user]; !there {
+		if _, there := f.crowd.people.by[user]; !there {
 			return false
 		}
 		if listed != f {
-			listed, need = f, f.stamp
+			listed, need = f, f.crowd.stamp
 		}
-		return f.handed >= need // on the list, and told to this node
+		return f.crowd.handed >= need // on the list, and told to this node
 	})
 }
 
 // part tells Redis of the users whose grace is over.
 func (b *Broker) part(now time.Time) {
+	var due queue[*claim]
 	b.mu.Lock()
-	var due []*claim
-	kept := b.parting[:0]
-	for _, c := range b.parting {
+	s := scan{b: b}
+	for c := range b.parting.drain() {
 		switch {
 		case c.conns > 0:
 			c.parts = false
 		case now.Before(c.ends):
-			kept = append(kept, c)
+			b.parting.push(c)
 		default:
 			c.parts = false
-			due = append(due, c)
+			due.push(c)
 		}
+		s.nextLocked()
 	}
-	clear(b.parting[len(kept):])
-	b.parting = kept
 	b.mu.Unlock()
-	_ = each(readersMost, due, func(_ int, c *claim) error { // what fails is tried again
-		b.withdraw(c)
-		return nil
-	})
+	for some := due.take(queuePart); len(some) > 0; some = due.take(queuePart) {
+		_ = each(readersMost, some, func(_ int, c *claim) error { // what fails is tried again
+			b.withdraw(c)
+			return nil
+		})
+	}
 }
 
 // withdraw ends a claim that nobody holds. What cannot be told now is tried again.
@@ -310,152 +263,4 @@ func (b *Broker) remove(ctx context.Context, key, node string, users []string) e
 		return unavailable(err)
 	}
 	return nil
-}
-
-// peopleOf reads who is in each of some channels.
-func (b *Broker) peopleOf(ctx context.Context, client rueidis.CoreClient, list []*follow) (map[*follow]*people, error) {
-	var calls []call
-	var of []*follow
-	for _, f := range list {
-		if f.crowd {
-			calls = append(calls, call{[]string{f.name + suffixPeople, f.name + suffixVersion}, nil})
-			of = append(of, f)
-		}
-	}
-	out := map[*follow]*people{}
-	if len(calls) == 0 {
-		return out, nil
-	}
-	for i, r := range b.eval(ctx, client, membersScript, calls) {
-		fields, err := r.ToArray()
-		if _, ok := rueidis.IsRedisErr(err); ok {
-			continue // refused for this one
-		}
-		if err != nil {
-			return nil, unavailable(err)
-		}
-		p, err := b.readPeople(of[i].key, fields)
-		if err != nil {
-			return nil, err
-		}
-		out[of[i]] = p
-	}
-	return out, nil
-}
-
-func (b *Broker) readPeople(key string, fields []rueidis.RedisMessage) (*people, error) {
-	if len(fields)%2 != 1 {
-		return nil, errAnswer
-	}
-	version, err := fields[0].AsInt64()
-	if err != nil || version < 0 {
-		return nil, errors.Join(errAnswer, err)
-	}
-	p := &people{version: uint64(version), by: map[string]pusher.Member{}}
-	for i := 1; i < len(fields); i += 2 {
-		user, _ := fields[i].ToString()
-		raw, _ := fields[i+1].ToString()
-		e, err := b.seal.open(key, []byte(raw))
-		m, ok := readMember(e.text)
-		if err != nil || !ok || e.kind != kindJoined || m.UserID != user {
-			b.refuse(key, errors.Join(errEnvelope, err))
-			continue
-		}
-		p.by[user] = m
-	}
-	return p, nil
-}
-
-// person hands out that a user came or went, if that is the next change. True means that
-// it is not, and that the list must be read. The caller holds f.order.
-func (b *Broker) person(f *follow, m *message) (ask bool) {
-	who, ok := readMember(m.text)
-	if !ok {
-		b.refuse(f.key, errEnvelope)
-		return false
-	}
-	b.mu.Lock()
-	if f.people == nil || m.seq > f.people.version+1 {
-		b.mu.Unlock()
-		return !m.checked
-	}
-	if m.seq <= f.people.version {
-		// One of before; the first of all may be the first after Redis forgot.
-		anew := m.seq == 1 && f.people.version > 1
-		b.mu.Unlock()
-		return anew && !m.checked
-	}
-	f.people.version = m.seq
-	f.stamp++
-	stamp := f.stamp
-	var joined []pusher.Member
-	var left []string
-	if m.kind == kindJoined {
-		f.people.by[who.UserID] = who
-		joined = append(joined, who)
-	} else {
-		delete(f.people.by, who.UserID)
-		left = append(left, who.UserID)
-	}
-	b.mu.Unlock()
-	b.present(f, stamp, joined, left)
-	return false
-}
-
-// present hands out a change of a list. The caller holds f.order.
-func (b *Broker) present(f *follow, stamp uint64, joined []pusher.Member, left []string) {
-	if len(joined)+len(left) > 0 {
-		b.receiver.Present(f.key, stamp, joined, left)
-	}
-	b.mu.Lock()
-	f.handed = stamp
-	b.mu.Unlock()
-}
-
-// gather replaces a channel's list by one that was read, and hands out what is different.
-// The caller holds f.order.
-func (b *Broker) gather(f *follow, now *people) {
-	b.mu.Lock()
-	before := f.people
-	if before == nil {
-		before = &people{}
-	}
-	// Redis has forgotten whom this node has there, and nobody else says it again.
-	for user, c := range b.claims[f.key] {
-		if _, ok := now.by[user]; !ok && c.conns > 0 && c.entered != "" {
-			c.entered = ""
-			b.sayLocked()
-		}
-	}
-	if now.version < before.version && f.unsure.IsZero() {
-		// Redis has forgotten. The nodes are about to tell it again whom they have, and until
-		// they have had the time to, nobody is said to have gone.
-		f.unsure = time.Now().Add(b.conf.Lease)
-	}
-	if time.Now().Before(f.unsure) {
-		for user, m := range before.by {
-			if _, ok := now.by[user]; !ok {
-				now.by[user] = m
-			}
-		}
-	} else {
-		f.unsure = time.Time{}
-	}
-	f.people = now
-	f.stamp++
-	stamp := f.stamp
-	b.mu.Unlock()
-	var joined []pusher.Member
-	var left []string
-	for user, m := range now.by {
-		if _, ok := before.by[user]; !ok {
-			joined = append(joined, m)
-		}
-	}
-	for user := range before.by {
-		if _, ok := now.by[user]; !ok {
-			left = append(left, user)
-		}
-	}
-	b.present(f, stamp, joined, left)
 }

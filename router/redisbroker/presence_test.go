@@ -68,6 +68,28 @@ func TestPresenceOnTwoNodes(t *testing.T) {
 	}
 }
 
+// TestLostComing: that somebody came of whom this node was not told only the version of the
+// list can tell. While that is the same the list is not read.
+func TestLostComing(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	a := join(t, testConfig(s))
+	a.enter(room, "1")
+	before := calls(s, "hgetall")
+	a.compare()
+	if now := calls(s, "hgetall"); now != before || before == "" {
+		t.Errorf("the list was read %q times, and %q before", now, before)
+	}
+	node, name := "another", a.keys.of(room)
+	if err := a.eval(t.Context(), a.client, enterScript, []call{{
+		peopleKeys(name, node), []string{"2", a.sealed(room, kindJoined, memberText(user("2"))), node, "1000", "PUBLISH", "nobody", fmt.Sprint(maxSeq)},
+	}})[0].Error(); err != nil {
+		t.Fatal(err)
+	}
+	a.compare()
+	wait(t, "who came unheard", func() bool { return slices.Equal(a.there(room), []string{"1", "2"}) })
+}
+
 // TestReturningUserHasNotLeft: within the grace, on the same node or on another.
 func TestReturningUserHasNotLeft(t *testing.T) {
 	t.Parallel()
@@ -113,7 +135,7 @@ func TestKilledNodeLeavesNoGhosts(t *testing.T) {
 	a.enter(room, "c7") // also on a node that lives
 	b.enter(room, "b")
 	wait(t, "all", func() bool { return len(a.there(room)) == 21 && len(b.there(room)) == 21 })
-	c.Close() // says nothing to anybody: as a kill
+	c.kill()
 	began := time.Now()
 	for _, n := range []*node{a, b} {
 		wait(t, "the ghosts are gone", func() bool { return slices.Equal(n.there(room), []string{"b", "c7"}) })
@@ -136,6 +158,46 @@ func TestKilledNodeLeavesNoGhosts(t *testing.T) {
 	if err != nil || len(keys) != 2 {
 		t.Errorf("the dead node's list is still there: %v %v", keys, err)
 	}
+}
+
+// kill ends a node without a word to anybody.
+func (n *node) kill() {
+	n.stop()
+	n.client.Close()
+	n.running.Wait()
+}
+
+// TestEndingNode: one that ends is asked nothing any more, and its users have two seconds
+// to come to another one.
+func TestEndingNode(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	conf := testConfig(s)
+	conf.Lease = 3 * time.Second
+	a, b := join(t, conf), join(t, conf)
+	b.subscribe(room)
+	a.enter(room, "stays")
+	a.enter(room, "goes")
+	wait(t, "both", func() bool { return len(b.there(room)) == 2 })
+	wait(t, "the nodes know each other", func() bool {
+		b.Broker.mu.Lock()
+		defer b.Broker.mu.Unlock()
+		return len(b.lease.seen) == 2
+	})
+	a.Close()
+	if answers, err := b.Ask([]byte("who?")); err != nil || len(answers) != 1 {
+		t.Errorf("%d answers, %v", len(answers), err)
+	}
+	b.enter(room, "stays")
+	wait(t, "who did not come again has gone", func() bool { return slices.Equal(b.there(room), []string{"stays"}) })
+	if got := b.present(room); !slices.Equal(got, []string{"+stays", "+goes", "-goes"}) {
+		t.Errorf("%v", got)
+	}
+	wait(t, "it is told that the node has gone", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.nodesGone > 0
+	})
 }
 
 // TestForgottenNodeSaysAgain: a node whose lease ended while it was stopped.
@@ -181,6 +243,34 @@ func TestPresenceAfterEmptyRestart(t *testing.T) {
 	for _, n := range []*node{a, b} {
 		wait(t, "both are there again", func() bool { return n.Up() && slices.Equal(n.there(room), []string{"1", "2"}) })
 	}
+}
+
+// TestForgottenMayBeGone: Redis forgot everything while a node went. Its members are kept
+// until it has had the time to say them again, and no longer.
+func TestForgottenMayBeGone(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	conf := testConfig(s)
+	conf.Lease = 4 * time.Second
+	a, b := join(t, conf), join(t, conf)
+	a.enter(room, "1")
+	b.enter(room, "2")
+	wait(t, "both", func() bool { return slices.Equal(a.there(room), []string{"1", "2"}) })
+	a.Follow(room)
+	a.sweep(time.Now()) // it is occupied, and sweep looks at it no more
+	b.Close()
+	s.Kill()
+	wait(t, "the loss is seen", func() bool { return !a.Up() })
+	s.Forget()
+	s.Run()
+	wait(t, "the list is read", func() bool {
+		_, err := a.Load(room)
+		return err == nil
+	})
+	if got := a.there(room); !slices.Contains(got, "2") {
+		t.Errorf("%v: who may be about to be said again is gone at once", got)
+	}
+	wait(t, "who is not said again is gone", func() bool { return slices.Equal(a.there(room), []string{"1"}) })
 }
 
 // TestPresenceModel: users with several tabs come and go on three nodes; in the end all
@@ -277,7 +367,7 @@ func TestAskAndTell(t *testing.T) {
 			return slices.Equal(n.told, []string{news + " terminate"})
 		})
 	}
-	c.Close() // it has a lease, and does not answer
+	c.kill() // it has a lease, and does not answer
 	if _, err := a.Ask([]byte("who?")); !errors.Is(err, router.ErrBrokerUnavailable) {
 		t.Errorf("half an answer was taken: %v", err)
 	}

@@ -27,7 +27,7 @@ func (b *Broker) Append(batch []router.LogAppend) error {
 	defer cancel()
 	durable := false
 	for i := range batch {
-		durable = durable || batch[i].Durable
+		durable = durable || batch[i].Durable || batch[i].Rule.Durable
 	}
 	if durable {
 		if b.conf.Replicas == 0 {
@@ -86,25 +86,23 @@ func (b *Broker) publishCall(g *group) call {
 	name := b.keys.of(g.key)
 	c := call{
 		keys: make([]string, 0, 3+len(g.events)),
-		args: make([]string, 0, 9+len(g.events)),
+		args: make([]string, 0, 10+len(g.events)),
 	}
 	c.keys = append(c.keys, name+suffixHead, name+suffixStream, name+suffixCache)
-	once := "0"
+	digits, cache := make([]byte, 0, 64), time.Duration(0)
 	for _, e := range g.events {
-		if e.IdempotencyKey == nil {
-			c.keys = append(c.keys, name+suffixOnce)
-			continue
+		digit, key := byte('0'), name+suffixOnce // none, but each has its place
+		if e.Cache > 0 {
+			digit, cache = digit+1, e.Cache
 		}
-		once = ms(b.conf.IdempotencyAge)
-		sum := sha256.Sum256(e.IdempotencyKey)
-		c.keys = append(c.keys, name+suffixOnce+hex.EncodeToString(sum[:]))
-	}
-	cache := "0"
-	if first.Cache > 0 {
-		cache = ms(first.Cache)
+		if e.IdempotencyKey != nil {
+			sum := sha256.Sum256(e.IdempotencyKey)
+			digit, key = digit+2, key+hex.EncodeToString(sum[:])
+		}
+		digits, c.keys = append(digits, digit), append(c.keys, key)
 	}
 	c.args = append(c.args, newEpoch(), strconv.Itoa(first.Rule.Events), strconv.FormatInt(first.Rule.Bytes, 10), ms(first.Rule.Age), ms(max(b.conf.HeadAge, first.Rule.Age)),
-		cache, once, b.publishCommand(), name)
+		ms(cache), ms(b.conf.IdempotencyAge), b.publishCommand(), name, string(digits))
 	now := time.Now().UnixMilli()
 	for _, e := range g.events {
 		text := router.MessageStart(e.Item.AppendPayload(nil, "", 0))
@@ -238,8 +236,9 @@ const (
 // Relay implements router.Broker.
 func (b *Broker) Relay(key string, text []byte) error {
 	name := b.keys.of(key)
+	slot := b.slotOf(name)
 	b.mu.Lock()
-	l := b.laneOfLocked(name)
+	l := b.laneOfLocked(slot)
 	up := l != nil && l.up
 	b.mu.Unlock()
 	if !up {

@@ -8,22 +8,34 @@
 --       3 bytes of envelopes that the stream keeps
 --       4 ms that the stream is kept after its last event
 --       5 ms that the head is kept
---       6 ms that a cache channel's last event is kept; 0: it is no cache channel
---       7 ms that an idempotency key is kept; 0: the events have none
+--       6 ms that the last event of a cache channel is kept
+--       7 ms that an idempotency key is kept
 --       8 PUBLISH or SPUBLISH
 --       9 the pub/sub channel
---       10... one for each event: the envelope
+--       10 a digit for each event: 1 it becomes the last event, 2 it has a key, 3 both
+--       11... one for each event: the envelope
 -- out   one for each event: {duplicate, epoch, start, seq}
-local events, keep, out = #ARGV - 9, ARGV[2] ~= '0', {}
+local events, keep, out = #ARGV - 10, ARGV[2] ~= '0', {}
 
-local new, bytes = 0, 0
+local function digit(i)
+  return string.byte(ARGV[10], i) - 48
+end
+
+-- first is the event of this call that has a key before others, same those behind it.
+local new, bytes, first, same = 0, 0, {}, {}
 for i = 1, events do
-  local former = ARGV[7] ~= '0' and redis.call('GET', KEYS[3 + i])
+  local key = digit(i) >= 2 and KEYS[3 + i]
+  local former = key and redis.call('GET', key)
   if former then
     local q, s, e = string.match(former, '^(%d+):(%d+):(%w*):$')
     out[i] = {1, e, tonumber(s), tonumber(q)}
+  elseif key and first[key] then
+    same[i] = first[key]
   else
-    new, bytes = new + 1, bytes + #ARGV[9 + i]
+    if key then
+      first[key] = i
+    end
+    new, bytes = new + 1, bytes + #ARGV[10 + i]
   end
 end
 if new == 0 then
@@ -45,8 +57,8 @@ if keep then
   id = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
   epoch, start, seq = h[1], tonumber(h[2] or 0), tonumber(h[3] or 0)
   total, base = tonumber(h[5] or 0), tonumber(h[6] or 0)
-  if not epoch then
-    redis.call('DEL', KEYS[2])
+  if not epoch and redis.call('EXISTS', KEYS[2]) == 1 then
+    redis.call('DEL', KEYS[2]) -- not for nothing: behind a first write a full Redis takes any other
   end
   if not epoch or h[4] ~= id then
     epoch, start = ARGV[1], seq
@@ -57,8 +69,11 @@ if keep then
 end
 
 for i = 1, events do
-  if not out[i] then
-    local envelope, at = ARGV[9 + i], '0:0::'
+  if same[i] then
+    local former = out[same[i]]
+    out[i] = {1, former[2], former[3], former[4]}
+  elseif not out[i] then
+    local envelope, at = ARGV[10 + i], '0:0::'
     if keep then
       seq, total, new = seq + 1, total + #envelope, new - 1
       at = text(seq) .. ':' .. text(start) .. ':' .. epoch .. ':'
@@ -72,10 +87,10 @@ for i = 1, events do
         redis.call('XADD', KEYS[2], text(seq) .. '-0', 'b', at .. envelope, 't', text(total))
       end
     end
-    if ARGV[6] ~= '0' then
+    if digit(i) % 2 == 1 then
       redis.call('SET', KEYS[3], at .. envelope, 'PX', ARGV[6])
     end
-    if ARGV[7] ~= '0' then
+    if digit(i) >= 2 then
       redis.call('SET', KEYS[3 + i], at, 'PX', ARGV[7])
     end
     redis.call(ARGV[8], ARGV[9], at .. envelope)

@@ -3,6 +3,7 @@ package redisbroker
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -68,7 +69,7 @@ func (b *Broker) reached(key string, head router.Position) string {
 }
 
 // have makes sure that all of from to to can be had, and tells the time of the first and
-// the bytes of all frames. What is in memory is not read again. ErrGone: the first is no
+// the size of all as rules count it. What is in memory is not read again. ErrGone: the first is no
 // longer kept.
 func (b *Broker) have(key, epoch string, from, to uint64) (oldest, bytes int64, err error) {
 	for low := from; low <= to; {
@@ -82,7 +83,7 @@ func (b *Broker) have(key, epoch string, from, to uint64) (oldest, bytes int64, 
 			}
 			b.blocks.putAll(key, epoch, events)
 			for _, m := range events {
-				bytes += int64(len(m.text))
+				bytes += int64(m.size())
 			}
 			if low == from {
 				oldest = events[0].timeMS
@@ -92,7 +93,7 @@ func (b *Broker) have(key, epoch string, from, to uint64) (oldest, bytes int64, 
 		if low == from {
 			oldest = k.timeOf(low)
 		}
-		bytes += int64(len(k.Frames(low, high)))
+		bytes += int64(k.sizeOf(low, high))
 		low = high + 1
 	}
 	return oldest, bytes, nil
@@ -182,8 +183,8 @@ func (b *Broker) Hot(key string, seq uint64) router.LogBlock {
 	return nil
 }
 
-// rewindMost bounds what one rewind looks at.
-const rewindMost = 1000
+// rewindRead is how many events one look of a rewind reads.
+const rewindRead = 1000
 
 // Rewind implements router.LogReader.
 func (b *Broker) Rewind(key string, rule router.Rule, events int, age time.Duration) (at router.Position, from uint64) {
@@ -194,7 +195,10 @@ func (b *Broker) Rewind(key string, rule router.Rule, events int, age time.Durat
 	if b.reached(key, at) != "" {
 		return router.Position{Broken: true}, 0
 	}
-	most, since := rewindMost, time.Now().Add(-rule.Age)
+	if !rule.Replay {
+		return at, at.Seq
+	}
+	most, since := rule.Events, time.Now().Add(-rule.Age)
 	if events > 0 {
 		most = min(most, events)
 	}
@@ -203,27 +207,28 @@ func (b *Broker) Rewind(key string, rule router.Rule, events int, age time.Durat
 			since = cut
 		}
 	}
-	low := at.Seq - min(uint64(min(most, rule.Events)), at.Seq-at.Start)
-	kept, err := b.backwards(key, at.Seq, low)
-	if err != nil {
-		return at, at.Seq
-	}
-	from, bytes := at.Seq, int64(0)
-	for _, m := range kept {
-		bytes += int64(len(m.text))
-		if m.seq != from || time.UnixMilli(m.timeMS).Before(since) || bytes > rule.Bytes {
+	from, low, bytes := at.Seq, at.Seq-min(uint64(most), at.Seq-at.Start), int64(0)
+	for from > low {
+		kept, err := b.backwards(key, from, max(low, from-min(from, rewindRead)))
+		if err != nil {
+			return router.Position{Broken: true}, 0
+		}
+		if len(kept) == 0 {
 			break
 		}
-		from--
+		for _, m := range kept {
+			bytes += int64(m.size())
+			if m.seq != from || time.UnixMilli(m.timeMS).Before(since) || bytes > rule.Bytes {
+				return at, from
+			}
+			from--
+		}
 	}
 	return at, from
 }
 
 // backwards reads the events above low, the last one first.
 func (b *Broker) backwards(key string, high, low uint64) ([]*message, error) {
-	if high == low {
-		return nil, nil
-	}
 	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 	defer cancel()
 	entries, err := b.client.Do(ctx, b.client.B().Xrevrange().Key(b.keys.of(key)+suffixStream).
@@ -245,6 +250,9 @@ func (b *Broker) backwards(key string, high, low uint64) ([]*message, error) {
 
 // History implements router.LogReader.
 func (b *Broker) History(key string, rule router.Rule, epoch string, from uint64, all bool, limit int, visit func(router.LogEvent) bool) (at router.Position, oldest uint64, reason string) {
+	if rule.Events <= 0 {
+		return router.Position{}, 1, router.ReasonOff
+	}
 	at, err := b.ask(key)
 	if err != nil {
 		return at, 0, router.ReasonUnavailable
@@ -282,13 +290,15 @@ func (b *Broker) History(key string, rule router.Rule, epoch string, from uint64
 }
 
 // oldest finds the first event that a rule still keeps, by halves: whether one is kept
-// only ever changes once along a stream. One more than the head when none is. What is
-// too many bytes the script has taken out already.
+// only ever changes once along a stream. One more than the head when none is.
 func (b *Broker) oldest(key string, rule router.Rule, at router.Position) (uint64, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 	defer cancel()
-	name := b.keys.of(key) + suffixStream
-	first, found, err := b.entry(ctx, key, name, 0)
+	first, found, err := b.entry(ctx, key, 0)
+	if err != nil || !found {
+		return at.Seq + 1, err
+	}
+	last, found, err := b.entry(ctx, key, at.Seq)
 	if err != nil || !found {
 		return at.Seq + 1, err
 	}
@@ -299,11 +309,11 @@ func (b *Broker) oldest(key string, rule router.Rule, at router.Position) (uint6
 	since := time.Now().Add(-rule.Age).UnixMilli()
 	for low < high {
 		middle := low + (high-low)/2
-		m, found, err := b.entry(ctx, key, name, middle)
+		m, found, err := b.entry(ctx, key, middle)
 		switch {
 		case err != nil:
 			return 0, err
-		case !found || m.timeMS >= since:
+		case !found || m.timeMS >= since && last.total-m.total+int64(m.size()) <= rule.Bytes:
 			high = middle
 		default:
 			low = middle + 1
@@ -312,20 +322,30 @@ func (b *Broker) oldest(key string, rule router.Rule, at router.Position) (uint6
 	return low, nil
 }
 
-// entry reads the first entry of a stream that is not before seq.
-func (b *Broker) entry(ctx context.Context, key, name string, seq uint64) (m *message, found bool, err error) {
+// entry is one of a stream.
+type entry struct {
+	*message
+	total int64 // of all envelopes that the stream ever had, up to this one
+}
+
+// entry reads the first entry of a channel's stream that is not before seq.
+func (b *Broker) entry(ctx context.Context, key string, seq uint64) (e entry, found bool, err error) {
+	name := b.keys.of(key) + suffixStream
 	entries, err := b.client.Do(ctx, b.client.B().Xrange().Key(name).Start(entryID(seq)).End("+").Count(1).Build()).AsXRange()
 	if err != nil {
-		return nil, false, unavailable(err)
+		return entry{}, false, unavailable(err)
 	}
 	if len(entries) == 0 {
-		return nil, false, nil
+		return entry{}, false, nil
 	}
-	if m, err = b.read(key, entries[0].FieldValues["b"]); err != nil {
+	if e.message, err = b.read(key, entries[0].FieldValues["b"]); err == nil {
+		e.total, err = strconv.ParseInt(entries[0].FieldValues["t"], 10, 64)
+	}
+	if err != nil {
 		b.refuse(key, err)
-		return nil, false, errHole
+		return entry{}, false, errHole
 	}
-	return m, true, nil
+	return e, true, nil
 }
 
 // Answers are kept in Redis as well, so a retry may come to any node.

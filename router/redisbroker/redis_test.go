@@ -50,6 +50,8 @@ type node struct {
 	changes map[string][]string // "+user" and "-user", in order
 	told    []string
 
+	nodesGone int
+
 	onReceive func() // nil = nobody asks
 }
 
@@ -124,6 +126,12 @@ func (n *node) present(key string) []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return append([]string(nil), n.changes[key]...)
+}
+
+func (n *node) Gone() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.nodesGone++
 }
 
 func (n *node) RuleOf(string) router.Rule { return n.rule }

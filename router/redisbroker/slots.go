@@ -37,8 +37,7 @@ func slotOf(name string) uint16 {
 	return crc % slotCount
 }
 
-// route asks the Cluster who serves what, adds lanes for new masters, ends those of
-// former ones, and gives channels whose slot has moved to their new lane.
+// route asks the Cluster who serves what.
 func (b *Broker) route() {
 	nodes := b.client.Nodes()
 	for host, client := range nodes {
@@ -64,37 +63,6 @@ func (b *Broker) routes() {
 		case <-tick.C:
 		case <-b.moved:
 			time.Sleep(reachLate) // one look for many slots
-		}
-	}
-}
-
-func (b *Broker) reroute(slots []string, nodes map[string]rueidis.Client) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return
-	}
-	b.slots = slots
-	masters := map[string]bool{}
-	for _, host := range slots {
-		masters[host] = host != ""
-	}
-	for host, l := range b.lanes {
-		if !masters[host] {
-			b.dropLaneLocked(l)
-		}
-	}
-	for host, is := range masters {
-		if client := nodes[host]; is && client != nil && b.lanes[host] == nil {
-			b.addLaneLocked(host, client)
-		}
-	}
-	for _, f := range b.follows {
-		if l := b.laneOfLocked(f.name); l != f.lane {
-			if f.lane != nil {
-				f.lane.leaveLocked(f)
-			}
-			b.homeLocked(f)
 		}
 	}
 }
@@ -127,8 +95,9 @@ func readSlots(r rueidis.RedisResult, asked string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		server := net.JoinHostPort(host, strconv.FormatInt(port, 10))
 		for s := first; s <= last; s++ {
-			slots[s] = net.JoinHostPort(host, strconv.FormatInt(port, 10))
+			slots[s] = server
 		}
 	}
 	return slots, nil

@@ -1,9 +1,6 @@
 package redisbroker
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // How often is done what is to be done again and again.
 const (
@@ -12,59 +9,44 @@ const (
 	forgetEvery  = 10 * time.Minute
 )
 
-// compare looks at the heads of all channels that are live here: the loss of a channel's
-// last event shows in no gap.
-func (b *Broker) compare() {
-	b.mu.Lock()
-	lists := map[*lane][]*follow{}
-	for _, f := range b.follows {
-		if f.state == stateLive && (f.rule.Events > 0 || f.crowd) && f.lane != nil {
-			lists[f.lane] = append(lists[f.lane], f)
-		}
-	}
-	b.mu.Unlock()
-	for l, list := range lists {
-		for len(list) > 0 {
-			n := min(len(list), subscribeMost)
-			if b.recheck(l, list[:n]) != nil {
-				break // in thirty seconds again, or when the connection stands
-			}
-			list = list[n:]
-		}
+// watchLocked has sweep look at a follow.
+func (b *Broker) watchLocked(f *follow) {
+	if !f.watched {
+		f.watched = true
+		b.watched.push(f)
 	}
 }
 
-// recheck reads heads and takes the channels back to reading that are behind theirs.
-func (b *Broker) recheck(l *lane, list []*follow) error {
-	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
-	defer cancel()
-	before := make([]uint64, len(list)) // versions of the lists of members
-	b.mu.Lock()
-	for i, f := range list {
-		if f.people != nil {
-			before[i] = f.people.version
-		}
-	}
-	b.mu.Unlock()
-	heads, err := b.heads(ctx, l.client(), list)
-	if err != nil {
-		return err
-	}
+// sweep gives up the follows that nobody needs, and reads those lists again that Redis had
+// forgotten. It looks at no others.
+func (b *Broker) sweep(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for i, f := range list {
-		if heads[i].fault != nil {
-			continue
+	s := scan{b: b}
+	for f := range b.watched.drain() {
+		f.watched = false
+		if b.sweepLocked(f, now) {
+			b.watchLocked(f)
 		}
-		head, now := heads[i].at, heads[i].people
-		same := head.Epoch == "" || f.at.Epoch == head.Epoch && f.at.Seq >= head.Seq
-		// More than this node has is behind, less than it had is Redis that forgot.
-		same = same && (now == nil || f.people != nil && now.version <= f.people.version && now.version >= before[i])
-		if f.state != stateLive || f.lane != l || same {
-			continue
-		}
-		b.stats.behind.Add(1)
-		l.readLocked(f)
+		s.nextLocked()
 	}
-	return nil
+}
+
+// sweepLocked tells whether a follow is to be looked at again.
+func (b *Broker) sweepLocked(f *follow, now time.Time) bool {
+	unsure := f.crowd != nil && !f.crowd.unsure.IsZero()
+	if unsure && now.After(f.crowd.unsure) && f.stateLocked() == stateLive {
+		f.lane.readLocked(f)
+	}
+	if f.occupied {
+		return unsure
+	}
+	if f.stateLocked() == stateReading || f.waiters != nil || now.Sub(b.began)-f.touched < linger {
+		return true
+	}
+	delete(b.follows, f.name)
+	if f.lane != nil {
+		f.lane.leaveLocked(f)
+	}
+	return false
 }

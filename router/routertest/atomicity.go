@@ -17,6 +17,7 @@ var atomicitySentences = []sentence{
 	{"atomicity/a batch over channels has consecutive places in each", undividedInEach},
 	{"atomicity/who is refused has no number and reaches nobody", refusals},
 	{"atomicity/durable is refused whole or taken", durable},
+	{"atomicity/a durable rule makes an event durable", durableRule},
 }
 
 // plenty is a rule that keeps all that a test publishes: a node reads back what its
@@ -159,5 +160,17 @@ func durable(t *testing.T, c *Cluster) {
 		if e.dones.Load() != 0 {
 			t.Errorf("%s was Done of a batch that was refused", e.text)
 		}
+	}
+}
+
+func durableRule(t *testing.T, c *Cluster) {
+	n := c.first()
+	rule := standard
+	rule.Durable = true
+	c.setRule(news, rule)
+	e := n.event(news, say("durable"))
+	err := n.append(e)
+	if keeps := n.broker == nil || n.broker.KeepsDurably(); keeps == (err != nil || e.refused()) {
+		t.Errorf("durable events are kept: %v; %v, %+v", keeps, err, e.res)
 	}
 }

@@ -18,6 +18,10 @@ var historySentences = []sentence{
 	{"history/a visitor may end it", historyEnds},
 	{"history/what the bytes of a rule keep", historyBytes},
 	{"history/of a channel without events there is none", historyOfNothing},
+	{"rewind/hidden from those who were not here", rewindHidden},
+	{"rewind/an age has no other bound than the rule", rewindFar},
+	{"history/without history it is off", historyOff},
+	{"history/the bytes of a rule decide when it is asked", historyBytesWhenAsked},
 }
 
 func rewinds(t *testing.T, c *Cluster) {
@@ -192,5 +196,49 @@ func historyOfNothing(t *testing.T, c *Cluster) {
 		if events, oldest, reason := n.history(news, standard, at.Epoch, 0, all, 10); len(events) != 0 || oldest != 1 || reason != "" {
 			t.Errorf("all %v: %d events, the oldest is %d, %q", all, len(events), oldest, reason)
 		}
+	}
+}
+
+func rewindHidden(t *testing.T, c *Cluster) {
+	n := c.last()
+	n.follow(news)
+	c.publishMany(news, 10)
+	hidden := standard
+	hidden.Replay = false
+	if at, from := n.log.Rewind(news, hidden, 5, 0); from != at.Seq {
+		t.Errorf("it begins at %d of %+v", from, at)
+	}
+}
+
+func rewindFar(t *testing.T, c *Cluster) {
+	c.setRule(news, plenty)
+	n := c.last()
+	n.follow(news)
+	c.publishMany(news, 1500)
+	if at, from := n.log.Rewind(news, plenty, 0, time.Hour); from != 0 {
+		t.Errorf("it begins at %d of %+v", from, at)
+	}
+}
+
+func historyOff(t *testing.T, c *Cluster) {
+	n := c.last()
+	at := n.follow(news)
+	c.publishMany(news, 10)
+	for _, all := range []bool{true, false} {
+		if _, oldest, reason := n.history(news, router.Rule{}, at.Epoch, 5, all, 5); reason != router.ReasonOff {
+			t.Errorf("all %v: %q, the oldest is %d", all, reason, oldest)
+		}
+	}
+}
+
+func historyBytesWhenAsked(t *testing.T, c *Cluster) {
+	n := c.last()
+	at := n.follow(news)
+	c.publishMany(news, 10)
+	few := standard
+	few.Bytes = 150
+	_, reason := n.log.Recover(news, few, at.Epoch, 0, 100)
+	if _, oldest, _ := n.history(news, few, "", 0, true, 100); oldest < 7 || reason != router.ReasonExpired {
+		t.Errorf("recover from the beginning: %q, and the oldest is %d", reason, oldest)
 	}
 }

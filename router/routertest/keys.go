@@ -14,6 +14,8 @@ var keySentences = []sentence{
 	{"keys/of a batch that comes again only what is new has a place", partlyDuplicate},
 	{"answers/every node remembers them", answers},
 	{"answers/what was stored is answered, whoever asks", answersAsStored},
+	{"keys/a key counts in the same batch", keyInOneBatch},
+	{"keys/an event without a key is no duplicate beside one with a key", keyless},
 }
 
 // keyed is an event with an idempotency key.
@@ -139,4 +141,27 @@ func answersAsStored(t *testing.T, c *Cluster) {
 			}
 		}
 	}
+}
+
+func keyInOneBatch(t *testing.T, c *Cluster) {
+	c.follow(news)
+	n := c.first()
+	first, again := n.keyed(news, "k", say("first")), n.keyed(news, "k", say("again"))
+	if err := n.append(first, again); err != nil {
+		t.Fatal(err)
+	}
+	wantDuplicate(t, again, first)
+	c.wantOut(news, append([]*event{first}, c.first().publish(news, say("after"))...)...)
+}
+
+func keyless(t *testing.T, c *Cluster) {
+	c.follow(news)
+	n := c.first()
+	var all []*event
+	for _, k := range []string{"1", "2", "3"} {
+		batch := []*event{n.keyed(news, k, say("with %s", k)), n.event(news, say("without %s", k))}
+		n.must(batch...)
+		all = append(all, batch...)
+	}
+	c.wantOut(news, inOrder(t, all)...)
 }

@@ -13,6 +13,7 @@ var lastSentences = []sentence{
 	{"last/without history as well", lastWithoutHistory},
 	{"last/after its time it is gone", lastIsGone},
 	{"last/no other channel has one", noLast},
+	{"last/each event of a batch says for itself whether it is the last", lastOfBatch},
 }
 
 var cached = router.LogKey("app", "cache-news")
@@ -116,6 +117,22 @@ func noLast(t *testing.T, c *Cluster) {
 	for _, n := range c.Nodes {
 		if e, _, ok := n.log.Last(news); ok {
 			t.Errorf("%s: %+v", n.name, e)
+		}
+	}
+}
+
+func lastOfBatch(t *testing.T, c *Cluster) {
+	for name, last := range map[string]int{"cache-first": 0, "cache-second": 1} {
+		key := router.LogKey("app", name)
+		n := c.first()
+		batch := []*event{n.event(key, say("one")), n.event(key, say("two"))}
+		batch[last].Cache = n.CacheTTL()
+		n.must(batch...)
+		for _, n := range c.Nodes {
+			n.follow(key)
+			if e, _, ok := n.log.Last(key); !ok || e.Seq != batch[last].res.Seq {
+				t.Errorf("%s, %s: %v, %+v", name, n.name, ok, e)
+			}
 		}
 	}
 }

@@ -14,6 +14,7 @@ var numberSentences = []sentence{
 	{"numbers/a rule that begins to keep begins to number", beginsToKeep},
 	{"numbers/an epoch that ended is not recovered from", epochEnds},
 	{"numbers/an origin is handed out with its event", origins},
+	{"numbers/what is passed over when a rule begins to keep is told", ruleBegins},
 }
 
 func firstPosition(t *testing.T, c *Cluster) {
@@ -173,5 +174,35 @@ func origins(t *testing.T, c *Cluster) {
 		events[1].Origin = "8137.4592"
 		c.first().must(events...)
 		c.wantOut(key, events...)
+	}
+}
+
+func ruleBegins(t *testing.T, c *Cluster) {
+	c.setRule(news, router.Rule{})
+	c.follow(news)
+	before := c.first().publish(news, say("without"))
+	c.wantOut(news, before...)
+	c.setRule(news, standard)
+	if c.Reload != nil {
+		c.Reload()
+	}
+	numbered := c.first().publish(news, says("with", 3)...)
+	last := c.first().publish(news, say("last"))[0]
+	for _, n := range c.Nodes {
+		var got []router.Received
+		wait(t, n.name+" hands the last one out, or was told that it stands there", func() bool {
+			got = n.handedOut(news)[len(before):]
+			return len(got) > 0 && got[len(got)-1].Seq == last.res.Seq || n.stoodAt(news, router.Position{Epoch: last.res.Epoch, Start: last.res.Start, Seq: last.res.Seq})
+		})
+		// What it passed over was counted by the position that it was told.
+		for i, e := range got {
+			want := append(numbered, last)[e.Seq-1]
+			if string(e.Text) != want.text || i > 0 && e.Seq != got[i-1].Seq+1 {
+				t.Errorf("%s hands out %+v", n.name, got)
+			}
+		}
+		if len(got) > 0 && got[0].Seq > 1 && !n.stoodAt(news, router.Position{Epoch: last.res.Epoch, Start: last.res.Start, Seq: got[0].Seq - 1}) {
+			t.Errorf("%s passes over what is in front of %d and was not told: %+v", n.name, got[0].Seq, n.stood[news])
+		}
 	}
 }

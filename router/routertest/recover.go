@@ -19,6 +19,7 @@ var recoverSentences = []sentence{
 	{"recover/what was published is there at once on every node", recoverAtOnce},
 	{"recover/blocks hold the frames and origins as they were published", blocks},
 	{"recover/from every position exactly what came after it", everyPosition},
+	{"recover/the same question has the same answer", askedTwice},
 }
 
 // frames is what these events are stored as, one behind the other.
@@ -331,6 +332,24 @@ func (c *Cluster) wantEveryPosition(key string, events []*event) {
 		}
 		if kept && !bytes.Equal(n.missed(key, uint64(from)+1, at.Seq), frames(missed...)) {
 			c.t.Fatalf("%s: %q from %d of %d: other events than were published", n.name, key, from, len(events))
+		}
+	}
+}
+
+func askedTwice(t *testing.T, c *Cluster) {
+	n := c.last()
+	n.follow(news)
+	all := c.publishMany(news, 10)
+	for beside := range int64(40) {
+		rule := standard
+		rule.Bytes = 0
+		for _, e := range all {
+			rule.Bytes += int64(len(e.text)) + beside
+		}
+		_, first := n.log.Recover(news, rule, all[0].res.Epoch, 0, 100)
+		_, second := n.log.Recover(news, rule, all[0].res.Epoch, 0, 100)
+		if _, from := n.log.Rewind(news, rule, 100, 0); first != second || (from == 0) != (second == "") {
+			t.Errorf("%d bytes beside each text: recover %q, then %q; a rewind begins at %d", beside, first, second, from)
 		}
 	}
 }

@@ -26,7 +26,9 @@ type Server struct {
 	dir  string
 	args []string
 	cmd  *exec.Cmd
-	out  *os.File
+	// ended is closed when the process has ended.
+	ended <-chan struct{}
+	out   *os.File
 }
 
 // Start starts a server that keeps what it acknowledged: every command is on its disk
@@ -36,7 +38,7 @@ func Start(t testing.TB, args ...string) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatalf("this test needs a real Redis (apt-get install redis-server): %v", err)
 	}
-	s := &Server{t: t, dir: t.TempDir(), Port: freePort(t), args: args}
+	s := &Server{t: t, dir: t.TempDir(), args: args}
 	var err error
 	if s.out, err = os.Create(filepath.Join(s.dir, "output")); err != nil {
 		t.Fatal(err)
@@ -45,12 +47,27 @@ func Start(t testing.TB, args ...string) *Server {
 		s.Kill()
 		s.out.Close()
 	})
-	s.Run()
-	return s
+	// Another process may have taken the port meanwhile, and would answer.
+	for range 5 {
+		if s.Port = freePort(t); s.run() {
+			return s
+		}
+	}
+	words, _ := os.ReadFile(s.out.Name())
+	t.Fatalf("redis-server does not start:\n%s", words)
+	return nil
 }
 
 // Run starts the server, after Kill with what it kept.
 func (s *Server) Run() {
+	s.t.Helper()
+	if !s.run() {
+		s.t.Fatalf("redis-server on port %d ended at once; its words are in %s", s.Port, s.out.Name())
+	}
+}
+
+// run is false when the server ended at once.
+func (s *Server) run() bool {
 	s.t.Helper()
 	args := append([]string{
 		"--port", fmt.Sprint(s.Port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always",
@@ -61,14 +78,33 @@ func (s *Server) Run() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	waitFor(s.t, "redis-server answers", func() bool { return s.Try("PING") == nil })
+	ended := make(chan struct{})
+	s.ended = ended
+	go func(cmd *exec.Cmd) {
+		_ = cmd.Wait()
+		close(ended)
+	}(s.cmd)
+	self := fmt.Sprintf("process_id:%d\r\n", s.PID())
+	over := false
+	waitFor(s.t, "redis-server answers", func() bool {
+		select {
+		case <-ended:
+			over = true
+		default:
+		}
+		return over || s.Try("PING") == nil && strings.Contains(s.Text("INFO", "server"), self)
+	})
+	if over {
+		s.cmd = nil
+	}
+	return !over
 }
 
 // Kill ends the server as a crash would.
 func (s *Server) Kill() {
 	if s.cmd != nil {
 		_ = s.cmd.Process.Kill()
-		_ = s.cmd.Wait()
+		<-s.ended
 	}
 	s.cmd = nil
 }

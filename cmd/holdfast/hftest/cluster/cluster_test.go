@@ -245,6 +245,37 @@ func TestPresence(t *testing.T) {
 	}
 }
 
+// TestSubscriptionCounts: subscribers are told how many there are on all nodes, also when
+// one of these dies.
+func TestSubscriptionCounts(t *testing.T) {
+	redis := redistest.Start(t)
+	edges := make([]*hftest.Edge, 2)
+	for i := range edges {
+		edges[i] = hftest.Start(t, hftest.Options{
+			Config: fmt.Sprintf("[[apps]]\nid = %q\nkey = %q\nsecret = %q\nsubscription_count = true\n", hftest.AppID, hftest.AppKey, hftest.AppSecret),
+			Flags:  []string{"--redis", redis.URL(), "--loops", "1", "--set", "redis.lease=3s"},
+		})
+	}
+	wantCount := func(c *hftest.Conn, n int) {
+		t.Helper()
+		for want := fmt.Sprintf(`{"subscription_count":%d}`, n); c.WantEvent("pusher_internal:subscription_count").Text() != want; {
+		}
+	}
+	a := edges[0].Dial()
+	a.Subscribe("news")
+	wantCount(a, 1)
+	b, c := edges[1].Dial(), edges[1].Dial()
+	b.Subscribe("news")
+	c.Subscribe("news")
+	for _, one := range []*hftest.Conn{a, b, c} {
+		wantCount(one, 3)
+	}
+	c.Unsubscribe("news")
+	wantCount(a, 2)
+	edges[1].Kill()
+	wantCount(a, 1)
+}
+
 // TestExclusionAndClientEvents: who sent an event, on whatever node, does not get it.
 func TestExclusionAndClientEvents(t *testing.T) {
 	redis := redistest.Start(t)
