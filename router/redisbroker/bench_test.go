@@ -136,3 +136,29 @@ func BenchmarkMemory(b *testing.B) {
 	b.ReportMetric(perFollow, "node-B/channel")
 	b.ReportMetric(perEvent, "Redis-B/event")
 }
+
+// BenchmarkHeads is what Redis is asked for by a node that comes back, a head for each of
+// its channels: each turn is 10,000.
+func BenchmarkHeads(b *testing.B) {
+	const channels = 10_000
+	s := redistest.Start(b, "--appendfsync", "everysec")
+	n := join(b, testConfig(s))
+	var list []*follow
+	for i := range channels {
+		key := fmt.Sprintf("app-id\x1fprivate-App.Models.User.%06d", i)
+		list = append(list, &follow{key: key, name: n.keys.of(key), numbered: true})
+	}
+	read := func() {
+		for some := range slices.Chunk(list, subscribeMost) {
+			if _, err := n.heads(context.Background(), n.client, some); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	read() // they have heads from now on
+	before := cpuSeconds(b, s.PID())
+	for b.Loop() {
+		read()
+	}
+	b.ReportMetric((cpuSeconds(b, s.PID())-before)*1e6/float64(b.N)/channels, "Redis-µs/head")
+}

@@ -2,6 +2,9 @@ package redisbroker
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -114,28 +117,16 @@ type standing struct {
 // heads asks where channels stand, who is there, and for their last events.
 func (b *Broker) heads(ctx context.Context, client rueidis.CoreClient, list []*follow) ([]standing, error) {
 	out := make([]standing, len(list))
-	var calls []call
-	var of []int
+	var numbered []int // in list
 	b.mu.Lock()
-	numbered := make([]bool, len(list))
 	for i, f := range list {
-		numbered[i] = f.numbered
+		if f.numbered {
+			numbered = append(numbered, i)
+		}
 	}
 	b.mu.Unlock()
-	for i, f := range list {
-		if numbered[i] {
-			calls = append(calls, b.headCall(f.key))
-			of = append(of, i)
-		}
-	}
-	for i, r := range b.eval(ctx, client, headScript, calls) {
-		at, err := position(r)
-		if err != nil {
-			if err := b.faultOf(&out[of[i]], err); err != nil {
-				return nil, err
-			}
-		}
-		out[of[i]].at = at
+	if err := b.positions(ctx, client, list, numbered, out); err != nil {
+		return nil, err
 	}
 	crowds, err := b.peopleOf(ctx, client, list)
 	if err != nil {
@@ -147,7 +138,7 @@ func (b *Broker) heads(ctx context.Context, client rueidis.CoreClient, list []*f
 		}
 	}
 	var gets []rueidis.Completed
-	of = of[:0]
+	var of []int
 	for i, f := range list {
 		if f.last != nil {
 			gets = append(gets, client.B().Get().Key(f.name+suffixCache).Build())
@@ -181,30 +172,94 @@ func (b *Broker) heads(ctx context.Context, client rueidis.CoreClient, list []*f
 // faultOf is for what Redis refused for one channel, out of memory or about to move it to
 // another server: the others go on. Any other failure is all channels'.
 func (b *Broker) faultOf(s *standing, err error) error {
-	if _, ok := rueidis.IsRedisErr(err); !ok {
+	if _, ok := rueidis.IsRedisErr(err); !ok && !errors.Is(err, errRefused) && !errors.Is(err, errHead) {
 		return unavailable(err)
 	}
 	s.fault = unavailable(err)
 	return nil
 }
 
-func (b *Broker) headCall(key string) call {
-	name := b.keys.of(key)
-	return call{[]string{name + suffixHead, name + suffixStream}, []string{newEpoch(), ms(b.conf.HeadAge)}}
+// headsMost bounds the channels of one call of the script: Redis does nothing else
+// meanwhile.
+const headsMost = 64
+
+// positions asks where some channels of a list stand. A call names channels of one slot.
+func (b *Broker) positions(ctx context.Context, client rueidis.CoreClient, list []*follow, some []int, out []standing) error {
+	bySlot := map[uint16][]int{}
+	for _, i := range some {
+		bySlot[list[i].slot] = append(bySlot[list[i].slot], i)
+	}
+	var calls []call
+	var of [][]int
+	for _, all := range bySlot {
+		for part := range slices.Chunk(all, headsMost) {
+			names := make([]string, len(part))
+			for k, i := range part {
+				names[k] = list[i].name
+			}
+			calls, of = append(calls, b.headCall(names...)), append(of, part)
+		}
+	}
+	for n, r := range b.eval(ctx, client, headScript, calls) {
+		places, faults, err := positions(r, len(of[n]))
+		for k, i := range of[n] {
+			fault := err
+			if err == nil {
+				out[i].at, fault = places[k], faults[k]
+			}
+			if fault == nil {
+				continue
+			}
+			if err := b.faultOf(&out[i], fault); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-// position reads {epoch, start, seq}.
-func position(r rueidis.RedisResult) (router.Position, error) {
-	fields, err := r.ToArray()
+func (b *Broker) headCall(names ...string) call {
+	c := call{args: append(make([]string, 0, 1+len(names)), ms(b.conf.HeadAge))}
+	for _, name := range names {
+		c.keys, c.args = append(c.keys, name+suffixHead, name+suffixStream), append(c.args, newEpoch())
+	}
+	return c
+}
+
+// errRefused: Redis refused to write a channel's head.
+var errRefused = errors.New("redisbroker: Redis refused to write a head")
+
+// positions reads n of {epoch, start, seq}, or {what is wrong}.
+func positions(r rueidis.RedisResult, n int) (places []router.Position, faults []error, err error) {
+	rows, err := r.ToArray()
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(rows) != n {
+		return nil, nil, errHead
+	}
+	places, faults = make([]router.Position, n), make([]error, n)
+	for i := range rows {
+		places[i], faults[i] = position(rows[i])
+	}
+	return places, faults, nil
+}
+
+func position(row rueidis.RedisMessage) (router.Position, error) {
+	fields, err := row.ToArray()
 	if err != nil {
 		return router.Position{}, err
+	}
+	if len(fields) == 1 {
+		words, _ := fields[0].ToString()
+		return router.Position{}, fmt.Errorf("%w: %.200s", errRefused, words)
 	}
 	at, err := readPlace(fields)
+	if err == nil && at.Epoch == "" {
+		err = errHead
+	}
 	if err != nil {
 		return router.Position{}, err
-	}
-	if at.Epoch == "" {
-		return router.Position{}, errHead
 	}
 	return at, nil
 }

@@ -1,6 +1,7 @@
 package redisbroker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -18,11 +19,11 @@ var errHole = errors.New("redisbroker: a stream has holes")
 func (b *Broker) ask(key string) (at router.Position, err error) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
 	defer cancel()
-	at, err = position(b.eval(ctx, b.client, headScript, []call{b.headCall(key)})[0])
-	if err != nil {
+	places, faults, err := positions(b.eval(ctx, b.client, headScript, []call{b.headCall(b.keys.of(key))})[0], 1)
+	if err = cmp.Or(err, errors.Join(faults...)); err != nil {
 		return router.Position{}, unavailable(err)
 	}
-	return at, nil
+	return places[0], nil
 }
 
 // Recover implements router.LogReader. The head is read from Redis each time: that a node
