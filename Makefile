@@ -65,12 +65,13 @@ bench:
 	$(GO) run ./bench/rig all $(ARGS)
 
 # Every message to every client, once and in order; waves of reconnects; the faults of
-# disk, network and process in full size; streams and polls; mass returns. The results
-# stay in docs/results.
+# disk, network, process and cluster in full size; streams and polls; several nodes; mass
+# returns. The results stay in docs/results.
 soak:
 	.ci/soak.sh docs/results $(ARGS)
 	HOLDFAST_SOAK=1 HOLDFAST_RESULTS=$(CURDIR)/docs/results $(GO) test -p 1 -timeout 2h ./persist/... ./cmd/holdfast/hftest/oracle ./router/redisbroker ./cmd/holdfast/hftest/cluster
 	$(GO) run ./bench/rig streams -sse 2000 -polls 2000 -json docs/results $(ARGS)
+	$(GO) run ./bench/rig cluster -json docs/results $(ARGS)
 	$(GO) run ./bench/rig recover -n 10000 -m 1000 -rounds 10 -every 10ms -settle 5s -json docs/results $(ARGS)
 
 # A million subscribed connections to one process, in a throw-away guest: elsewhere a
