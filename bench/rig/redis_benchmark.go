@@ -35,8 +35,8 @@ func (c publishCall) envelope() string { return c[len(c)-1] }
 // head is the key that counts the channel's events: the first.
 func (c publishCall) head() string { return c[3] }
 
-// channel is the pub/sub channel: the one before.
-func (c publishCall) channel() string { return c[len(c)-2] }
+// channel is the pub/sub channel, in front of the digits of the events.
+func (c publishCall) channel() string { return c[len(c)-3] }
 
 // ready is the same call as redis-benchmark can make it. What it is given goes through its command line, so the envelope
 // becomes as many other bytes: Redis looks at none of them.

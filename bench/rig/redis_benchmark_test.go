@@ -21,8 +21,8 @@ func TestParseMonitor(t *testing.T) {
 
 // What redis-benchmark gets is the node's call with an envelope of the same length.
 func TestCallIsReady(t *testing.T) {
-	call := publishCall{"EVALSHA", "3c5d", "1", "key", "name", "\x00\x01\x02"}
-	if got, want := call.ready(), []string{"EVALSHA", "3c5d", "1", "key", "name", "xxx"}; !reflect.DeepEqual(got, want) {
+	call := publishCall{"EVALSHA", "3c5d", "1", "key", "name", "0", "\x00\x01\x02"}
+	if got, want := call.ready(), []string{"EVALSHA", "3c5d", "1", "key", "name", "0", "xxx"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%q", got)
 	}
 	if call.head() != "key" || call.channel() != "name" || call.envelope() != "\x00\x01\x02" {
