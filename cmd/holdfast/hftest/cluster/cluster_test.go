@@ -59,6 +59,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 
 // TestOrder: publishers on three nodes, subscribers on all: one order, no hole.
 func TestOrder(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	edges := nodes(t, redis, 3)
 	var conns []*hftest.Conn
@@ -120,6 +121,7 @@ func recover(c *hftest.Conn, channel, epoch string, seq uint64) hftest.Event {
 
 // TestRecoverOnAnotherNode: the node dies, and the client goes on elsewhere.
 func TestRecoverOnAnotherNode(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	edges := nodes(t, redis, 2)
 	c := edges[0].Dial()
@@ -148,6 +150,7 @@ func TestRecoverOnAnotherNode(t *testing.T) {
 // TestRedisRestarts: sockets stay, publishes are answered 503, and afterwards the epoch is
 // another one: nobody is told that it missed nothing.
 func TestRedisRestarts(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	edges := nodes(t, redis, 2)
 	c := edges[0].Dial()
@@ -183,6 +186,7 @@ func member(id string) string { return fmt.Sprintf(`{"user_id":%q,"user_info":{"
 
 // TestPresence: members of two nodes, a killed node, and the queries of the API.
 func TestPresence(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	edges := nodes(t, redis, 3, "--set", "redis.lease=3s")
 	a := edges[0].Dial()
@@ -248,6 +252,7 @@ func TestPresence(t *testing.T) {
 // TestSubscriptionCounts: subscribers are told how many there are on all nodes, also when
 // one of these dies.
 func TestSubscriptionCounts(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	edges := make([]*hftest.Edge, 2)
 	for i := range edges {
@@ -278,6 +283,7 @@ func TestSubscriptionCounts(t *testing.T) {
 
 // TestExclusionAndClientEvents: who sent an event, on whatever node, does not get it.
 func TestExclusionAndClientEvents(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	edges := nodes(t, redis, 2)
 	a, b := edges[0].Dial(), edges[1].Dial()
@@ -298,6 +304,7 @@ func TestExclusionAndClientEvents(t *testing.T) {
 
 // TestTerminate: a user is signed in on one node, and terminated through another.
 func TestTerminate(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	edges := nodes(t, redis, 2)
 	a := edges[0].Dial()
@@ -313,6 +320,7 @@ func TestTerminate(t *testing.T) {
 }
 
 func TestUnfitRedis(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
 	out, err := exec.Command(hftest.Program(), "serve", "--listen", "127.0.0.1:0", "--admin-listen", "", "--data-dir", t.TempDir(), "--redis", redis.URL()).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "maxmemory-policy") || !strings.Contains(string(out), "noeviction") {

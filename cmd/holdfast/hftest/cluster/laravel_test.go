@@ -156,6 +156,7 @@ func (a *application) serve() string {
 // broadcaster of its own; Echo hears it on two nodes, each event once and in order. Then
 // the node that reads the application's Redis is killed, and the other one goes on.
 func TestLaravel(t *testing.T) {
+	t.Parallel()
 	broker, appRedis := redistest.Start(t), redistest.Start(t)
 	app := newApplication(t, appRedis)
 	auth := app.serve()

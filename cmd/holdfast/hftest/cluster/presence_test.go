@@ -222,6 +222,7 @@ func (h *hallway) userOf(name string, seed uint64, end time.Time, nodes []*hftes
 // somebody came who was there or went who was not; whoever was there throughout never
 // went; and in the end everybody sees who is there.
 func TestPresenceModel(t *testing.T) {
+	t.Parallel()
 	users, length, lease := 30, 8*time.Second, 3*time.Second
 	if oracle.Soak() {
 		users, length, lease = 500, 5*time.Minute, 10*time.Second

@@ -73,6 +73,7 @@ func (w *World) settled(t *testing.T, name string, began time.Time, p Policy, fa
 // Nodes that are killed, stopped in every sense, and started again cost nobody anything:
 // what they served goes on elsewhere, in the same epochs, without a gap.
 func TestClusterNodes(t *testing.T) {
+	t.Parallel()
 	w := newCluster(t, redistest.Start(t).URL())
 	began := time.Now()
 	restless := w.crowd(true)
@@ -119,6 +120,7 @@ var away = []string{"epoch", "unavailable", "no position"}
 // Continuity may end, and is never said to hold when it does not; who stayed connected
 // misses nothing.
 func TestClusterRedis(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	w := newCluster(t, s.URL())
 	began := time.Now()
@@ -165,6 +167,7 @@ var forgets = Policy{Gaps: away, Turns: true, MayLose: true, TurnsExcuse: true, 
 
 // Redis comes back empty.
 func TestClusterRedisForgets(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	w := newCluster(t, s.URL())
 	began := time.Now()
@@ -187,6 +190,7 @@ func TestClusterRedisForgets(t *testing.T) {
 // A replica that lacks events which were answered becomes the master, again and again,
 // while events are published: their numbers are given a second time.
 func TestClusterFailover(t *testing.T) {
+	t.Parallel()
 	s := redistest.StartSentinel(t)
 	w := newCluster(t, s.URL())
 	began := time.Now()
@@ -209,6 +213,7 @@ func TestClusterFailover(t *testing.T) {
 
 // One of the masters of a Redis Cluster dies, and its replica takes its place.
 func TestClusterShards(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, 3)
 	w := newCluster(t, c.URL())
 	began := time.Now()

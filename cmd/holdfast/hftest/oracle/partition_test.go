@@ -15,6 +15,7 @@ import (
 //
 // Three addresses of the loopback stand for the nodes' ways to one Redis.
 func TestClusterPartition(t *testing.T) {
+	t.Parallel()
 	network := redistest.NewNetwork(t)
 	if network == nil {
 		return
