@@ -84,8 +84,9 @@ type Receiver interface {
 	Told(key, what string)
 	// Reply answers what a node asked with Ask.
 	Reply(what []byte) []byte
-	// Gone tells that a node has gone, with whatever it had.
-	Gone()
+	// Gone tells that a node has gone, with whatever it had. self: it is this one that the
+	// others took for gone, and that is there again.
+	Gone(self bool)
 	// RuleOf is how much of a channel is kept.
 	RuleOf(key string) Rule
 	// CacheTTL is how long a cache channel's last event lives.

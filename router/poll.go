@@ -1,6 +1,7 @@
 package router
 
 import (
+	"errors"
 	"strconv"
 
 	"github.com/holdfast-edge/holdfast/frame"
@@ -214,6 +215,9 @@ func (a *pollAnswer) replay(r *Router, st *stream, req *request, add func([]byte
 	to := min(head.Seq, req.from+pollEvents)
 	for seq := req.from + 1; seq <= to; {
 		block, err := r.log.Block(key, seq)
+		if errors.Is(err, ErrBrokerUnavailable) {
+			return Position{}, ReasonUnavailable, false
+		}
 		if err != nil {
 			return head, ReasonUnavailable, false
 		}

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -150,7 +151,8 @@ func (ev *Event) makeReceipts() {
 	ev.Receipts = make([]Receipt, len(ev.Channels))
 }
 
-// finish hands out what needs no log and returns the first fault.
+// finish hands out what needs no log and returns the first fault, or that one which leaves
+// it open what was delivered.
 func (g *publishGroup) finish() (err error) {
 	for i := range g.items {
 		p := &g.items[i]
@@ -158,7 +160,7 @@ func (g *publishGroup) finish() (err error) {
 			p.app.published[p.ev.source].Add(1)
 			p.r.deliverTo(p.app, p.ev, p.channel, p.except, p.began)
 		}
-		if err == nil {
+		if err == nil || errors.Is(p.receipt.Err, ErrUnanswered) {
 			err = p.receipt.Err
 		}
 	}

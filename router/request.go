@@ -113,7 +113,9 @@ func (req *request) ask(r *Router, max int) {
 	case req.replay == pusher.ReplayRewound:
 		var at Position
 		at, req.from = log.Rewind(key, req.rule, req.rewind.Events, req.rewind.Age)
-		req.epoch = at.Epoch
+		if req.epoch = at.Epoch; at.Broken && at.Epoch == "" {
+			req.reason = ReasonUnavailable
+		}
 	default:
 		_, req.reason = log.Recover(key, req.rule, req.epoch, req.from, max)
 	}

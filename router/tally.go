@@ -98,7 +98,7 @@ func (r *Router) countDue(now int64) {
 					r.tally.mark(logKey(a.app, channel), a.changed)
 					continue
 				}
-				r.tellCount(a.app, channel, uint32(rows[channel].members), a.changed, now)
+				r.tellCount(a.app, channel, uint32(rows[channel].members), a.changed)
 			}
 		}
 	}
@@ -118,7 +118,7 @@ func (r *Router) countWaits(app *App, channel string, now int64) bool {
 }
 
 // tellCount tells the subscribers of this node how many there are on all.
-func (r *Router) tellCount(app *App, channel string, n uint32, changed bool, now int64) {
+func (r *Router) tellCount(app *App, channel string, n uint32, changed bool) {
 	dir := app.dir.shard(channel)
 	dir.mu.Lock()
 	defer dir.mu.Unlock()
@@ -129,7 +129,7 @@ func (r *Router) tellCount(app *App, channel string, n uint32, changed bool, now
 	c := &ch.extraLocked().count
 	c.others = n - min(n, ch.members)
 	if changed || c.told != n {
-		r.tellCountLocked(ch, c, n, now, nil)
+		r.tellCountLocked(ch, c, n, r.clock(), nil)
 	}
 }
 
@@ -166,7 +166,7 @@ func joinTexts(first string, rest []string) string {
 }
 
 // Gone implements Receiver.
-func (r *Router) Gone() {
+func (r *Router) Gone(self bool) {
 	for _, app := range r.allApps() {
 		if !app.conf.Load().SubscriptionCount {
 			continue
@@ -175,8 +175,8 @@ func (r *Router) Gone() {
 			dir := &app.dir.shards[i]
 			dir.mu.Lock()
 			for ch := range maps.Values(dir.channels) {
-				if ch.extra != nil && ch.extra.count.others > 0 {
-					r.tally.mark(logKey(app, ch.name), false)
+				if self || ch.extra != nil && ch.extra.count.others > 0 {
+					r.tally.mark(logKey(app, ch.name), self)
 				}
 			}
 			dir.mu.Unlock()

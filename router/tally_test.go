@@ -46,10 +46,16 @@ func TestCountOfAllNodes(t *testing.T) {
 
 	t.Log("a node has gone with its subscribers")
 	b.other = nil
-	b.to.Gone()
+	b.to.Gone(false)
 	e.tick(time.Second)
 	p.wantRaw(countText("news", 2))
 	q.wantRaw(countText("news", 2))
+
+	t.Log("the others had taken this one for gone: they are to count again as well")
+	b.to.Gone(true)
+	if due := e.r.tally.take(); !due[LogKey("app-id", "news")] {
+		t.Errorf("%v", due)
+	}
 
 	t.Log("while the broker is away nobody is told, and afterwards the sum")
 	b.away = true

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -386,6 +387,91 @@ func TestRedisTakesNothing(t *testing.T) {
 	if got := a.texts(news); !slices.Equal(got, starts(1, 4)) {
 		t.Errorf("%q", got)
 	}
+}
+
+// TestFullRedisPublishesNothing: an event without a number is published without being
+// written, but not in front of one that has to be.
+func TestFullRedisPublishesNothing(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	a := join(t, testConfig(s))
+	a.rule = router.Rule{}
+	a.subscribe(news)
+	s.Do("CONFIG", "SET", "maxmemory", "1mb")
+	first := true
+	for _, res := range a.publish(news, func(e *router.LogAppend) {
+		if !first {
+			e.IdempotencyKey = []byte("key")
+		}
+		first = false
+	}, start(1), start(2)) {
+		if !errors.Is(res.Err, router.ErrBrokerUnavailable) || errors.Is(res.Err, router.ErrUnanswered) {
+			t.Errorf("%v", res.Err)
+		}
+	}
+	a.must(news, start(3)) // it needs no memory
+	wait(t, "the third", func() bool { return len(a.received(news)) > 0 })
+	if got := a.texts(news); !slices.Equal(got, []string{start(3)}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestACL: what the documents call enough is.
+func TestACL(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/scaling.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rules, _ := strings.Cut(string(text), "An ACL that is enough: `")
+	rules, _, ok := strings.Cut(rules, "`")
+	if !ok {
+		t.Fatal("docs/scaling.md names no ACL")
+	}
+	s := redistest.Start(t)
+	s.Do(append([]string{"ACL", "SETUSER", "node", "on", ">secret"}, strings.Fields(rules)...)...)
+	conf := testConfig(s)
+	conf.URL, conf.Prefix = "redis://node:secret@"+s.Addr(), "holdfast:"
+	a, b := join(t, conf), join(t, conf)
+	at := a.subscribe("app\x1fcache-news")
+	keyed := func(e *router.LogAppend) { e.IdempotencyKey, e.Cache = []byte("k"), time.Minute }
+	for n := 1; n <= 3; n++ {
+		if res := b.publish("app\x1fcache-news", keyed, start(n))[0]; res.Err != nil || res.Duplicate != (n > 1) {
+			t.Fatalf("%+v", res)
+		}
+	}
+	wait(t, "the event", func() bool { return len(a.received("app\x1fcache-news")) == 1 })
+	if _, reason := a.Recover("app\x1fcache-news", a.rule, at.Epoch, 0, 10); reason != "" {
+		t.Errorf("recover: %q", reason)
+	}
+	if _, from := a.Rewind("app\x1fcache-news", a.rule, 1, 0); from != 0 {
+		t.Errorf("rewind from %d", from)
+	}
+	if _, oldest, reason := a.History("app\x1fcache-news", a.rule, "", 0, true, 10, func(router.LogEvent) bool { return true }); oldest != 1 || reason != "" {
+		t.Errorf("history: %d %q", oldest, reason)
+	}
+	if err := a.Answer([]byte("id"), [32]byte{}, 200, nil); err != nil {
+		t.Error(err)
+	}
+	if _, _, _, found, err := b.Answered([]byte("id")); !found || err != nil {
+		t.Error(err)
+	}
+	a.subscribe(room)
+	a.enter(room, "1")
+	b.enter(room, "2")
+	b.Leave(room, "2")
+	wait(t, "one came and went", func() bool { return slices.Equal(a.present(room), []string{"+1", "+2", "-2"}) })
+	wait(t, "the answers of both", func() bool {
+		answers, err := a.Ask([]byte("who?"))
+		return err == nil && len(answers) == 2
+	})
+	a.compare()
+	a.forget(time.Now())
+	b.kill()
+	wait(t, "it is removed", func() bool {
+		answers, err := a.Ask([]byte("who?"))
+		return err == nil && len(answers) == 1
+	})
 }
 
 func TestUnfollowedAreGivenUp(t *testing.T) {

@@ -56,7 +56,7 @@ func (l *lane) toRead() (list []*follow, more bool) {
 	next := l.read.take()
 	for _, f := range next {
 		s.nextLocked()
-		if f.lane != l || f.stateLocked() != stateReading {
+		if f.lane != l || f.stateLocked() != stateReading || l.b.follows[f.name] != f {
 			continue
 		}
 		f.unread = false

@@ -81,7 +81,7 @@ func (b *Broker) recheck(l *lane, list []*follow, keep bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i, f := range list {
-		if marks[i].fault == nil && f.lane == l && f.stateLocked() == stateLive && !marks[i].sameLocked(f) {
+		if marks[i].fault == nil && f.lane == l && b.follows[f.name] == f && f.stateLocked() == stateLive && !marks[i].sameLocked(f) {
 			b.stats.behind.Add(1)
 			l.readLocked(f)
 		}

@@ -142,7 +142,7 @@ func (b *Broker) refuse(key string, err error) {
 func (b *Broker) catchUpLater(l *lane, f *follow, m *message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if f.stateLocked() != stateLive || f.lane != l {
+	if f.stateLocked() != stateLive || f.lane != l || b.follows[f.name] != f {
 		return
 	}
 	b.stats.gaps.Add(1)

@@ -22,6 +22,6 @@ for i = 1, #ARGV - 1 do
 end
 -- Behind all that a full Redis refuses: it takes anything behind a first write.
 for i = 1, #KEYS, 2 do
-  redis.call('PEXPIRE', KEYS[i], ARGV[1])
+  redis.pcall('PEXPIRE', KEYS[i], ARGV[1])
 end
 return out

@@ -8,7 +8,8 @@ import (
 // Cluster keeps them in one slot and one script may touch them all.
 //
 //	{prefix}{{app:channel}}m    hash    the head: e epoch, s start, q seq, r master_replid
-//	{prefix}{{app:channel}}l    stream  the kept events; the id is the number, b the envelope
+//	{prefix}{{app:channel}}l    stream  the kept events; the id is the number, b head and envelope,
+//	                            t the bytes of all envelopes up to this one
 //	{prefix}{{app:channel}}c    string  a cache channel's last event
 //	{prefix}{{app:channel}}i:K  string  what a publish with idempotency key K became
 //	{prefix}{{app:channel}}     pub/sub the events as they are published; changes of presence: their version, 0, p

@@ -304,7 +304,9 @@ func (l *lane) subscribed(turn uint32, s rueidis.PubSubSubscription) {
 	}
 	switch state := f.stateLocked(); s.Kind {
 	case "subscribe", "ssubscribe":
-		if state == stateAsked || state == stateWanted {
+		// While it is only wanted, the answer is to one that was left before it came, and an
+		// UNSUBSCRIBE is on its way.
+		if state != stateWanted {
 			l.readLocked(f)
 		}
 	case "sunsubscribe":

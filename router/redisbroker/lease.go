@@ -150,7 +150,10 @@ func (b *Broker) resign() {
 
 // rebirth takes another name and has everybody said again under it.
 func (b *Broker) rebirth(ctx context.Context) {
-	if b.incarnate(ctx) != nil {
+	b.mu.Lock()
+	over := b.closed
+	b.mu.Unlock()
+	if over || b.incarnate(ctx) != nil {
 		return // the next renewal tries again
 	}
 	b.mu.Lock()
@@ -277,6 +280,7 @@ func (b *Broker) lookRound(now time.Time) {
 	// Otherwise the answers waited for Redis longer than leases live.
 	sure := !held.IsZero() && now.Sub(held) >= b.leaseTime()+leaseEvery && b.lease.name == self && b.lease.held.Equal(held)
 	gone := slices.ContainsFunc(b.lease.seen, func(node string) bool { return !slices.Contains(alive, node) })
+	anew := len(b.lease.seen) > 0 && !slices.Contains(b.lease.seen, self)
 	b.lease.seen = alive
 	b.mu.Unlock()
 	for _, node := range dead {
@@ -284,8 +288,8 @@ func (b *Broker) lookRound(now time.Time) {
 			b.reap(node)
 		}
 	}
-	if gone {
-		b.receiver.Gone()
+	if gone || anew {
+		b.receiver.Gone(anew)
 	}
 }
 

@@ -101,7 +101,7 @@ func (b *Broker) announce(c *claim, most int) error {
 	defer c.op.Unlock()
 	b.mu.Lock()
 	node, until := b.lease.name, b.lease.until
-	if c.entered == node {
+	if c.entered == node || c.conns == 0 && !c.parts { // in the second case it has ended meanwhile
 		b.mu.Unlock()
 		return nil
 	}
@@ -229,7 +229,7 @@ func (b *Broker) withdraw(c *claim) {
 	c.op.Lock()
 	defer c.op.Unlock()
 	b.mu.Lock()
-	if c.conns > 0 {
+	if c.conns > 0 || c.parts { // it is held again, or has a new grace
 		b.mu.Unlock()
 		return
 	}

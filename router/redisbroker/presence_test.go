@@ -160,6 +160,27 @@ func TestKilledNodeLeavesNoGhosts(t *testing.T) {
 	}
 }
 
+// TestEndedClaimIsNotSaid: members are said again one after the other, and who has left
+// meanwhile is not.
+func TestEndedClaimIsNotSaid(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	a := join(t, testConfig(s))
+	a.subscribe(room)
+	a.enter(room, "1")
+	a.Broker.mu.Lock()
+	c := a.claims[room]["1"]
+	a.Broker.mu.Unlock()
+	a.Leave(room, "1")
+	wait(t, "the user has gone", func() bool { return len(a.there(room)) == 0 })
+	if err := a.announce(c, maxSeq); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.Text("HLEN", a.keys.of(room)+suffixPeople); n != ":0" {
+		t.Errorf("Redis has %s users", n)
+	}
+}
+
 // kill ends a node without a word to anybody.
 func (n *node) kill() {
 	n.stop()

@@ -68,6 +68,8 @@ if keep then
   store(seq + new, total + bytes)
 end
 
+-- All is written before any of it is published: what a full Redis refuses reaches nobody.
+local messages = {}
 for i = 1, events do
   if same[i] then
     local former = out[same[i]]
@@ -93,9 +95,12 @@ for i = 1, events do
     if digit(i) >= 2 then
       redis.call('SET', KEYS[3 + i], at, 'PX', ARGV[7])
     end
-    redis.call(ARGV[8], ARGV[9], at .. envelope)
+    messages[#messages + 1] = at .. envelope
     out[i] = {0, epoch, start, seq}
   end
+end
+for _, message in ipairs(messages) do
+  redis.call(ARGV[8], ARGV[9], message)
 end
 
 if keep then

@@ -42,7 +42,7 @@ func (b *Broker) Recover(key string, rule router.Rule, epoch string, from uint64
 	case from > at.Seq:
 		return at, router.ReasonAhead
 	case from == at.Seq:
-		return at, b.reached(key, at)
+		return b.arrived(key, at)
 	case missed > uint64(rule.Events):
 		return at, router.ReasonExpired
 	case missed > uint64(most):
@@ -52,12 +52,14 @@ func (b *Broker) Recover(key string, rule router.Rule, epoch string, from uint64
 	switch {
 	case errors.Is(err, router.ErrGone):
 		return at, router.ReasonExpired
+	case errors.Is(err, router.ErrBrokerUnavailable):
+		return router.Position{}, router.ReasonUnavailable
 	case err != nil:
 		return at, router.ReasonUnavailable
 	case bytes > rule.Bytes || time.Since(time.UnixMilli(oldest)) > rule.Age:
 		return at, router.ReasonExpired
 	}
-	return at, b.reached(key, at)
+	return b.arrived(key, at)
 }
 
 // reached waits until this node has handed out all up to a head: a client that comes from
@@ -67,6 +69,14 @@ func (b *Broker) reached(key string, head router.Position) string {
 		return router.ReasonUnavailable
 	}
 	return ""
+}
+
+// arrived is the answer of a recovery that has all, when this node has come to the head.
+func (b *Broker) arrived(key string, head router.Position) (router.Position, string) {
+	if reason := b.reached(key, head); reason != "" {
+		return router.Position{}, reason
+	}
+	return head, ""
 }
 
 // have makes sure that all of from to to can be had, and tells the time of the first and
@@ -100,7 +110,7 @@ func (b *Broker) have(key, epoch string, from, to uint64) (oldest, bytes int64, 
 	return oldest, bytes, nil
 }
 
-// stream reads all of from to to. ErrGone: the first is no longer kept; errHole: another
+// stream reads all of from to to, which are of one epoch; "" = of any. ErrGone: the first is no longer kept; errHole: another
 // one is not there.
 func (b *Broker) stream(key, epoch string, from, to uint64) ([]*message, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.conf.PublishTimeout)
@@ -117,6 +127,9 @@ func (b *Broker) stream(key, epoch string, from, to uint64) ([]*message, error) 
 			if err != nil {
 				b.refuse(key, err)
 				return nil, errHole
+			}
+			if epoch != "" && m.epoch != epoch {
+				return nil, errHole // Redis has lost something, and given the numbers again
 			}
 			if m.seq != next {
 				if len(events) == 0 {
@@ -275,7 +288,7 @@ func (b *Broker) History(key string, rule router.Rule, epoch string, from uint64
 	if from >= at.Seq {
 		return at, oldest, ""
 	}
-	events, err := b.stream(key, at.Epoch, from+1, min(at.Seq, from+uint64(limit)))
+	events, err := b.stream(key, "", from+1, min(at.Seq, from+uint64(limit)))
 	switch {
 	case errors.Is(err, router.ErrGone):
 		return at, oldest, router.ReasonExpired

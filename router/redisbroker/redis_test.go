@@ -128,7 +128,7 @@ func (n *node) present(key string) []string {
 	return append([]string(nil), n.changes[key]...)
 }
 
-func (n *node) Gone() {
+func (n *node) Gone(bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.nodesGone++

@@ -219,7 +219,7 @@ func (n *Node) Told(key, what string) {
 func (n *Node) Reply(what []byte) []byte { return []byte(n.name + " " + string(what)) }
 
 // Gone implements router.Receiver.
-func (n *Node) Gone() {}
+func (n *Node) Gone(bool) {}
 
 // RuleOf implements router.Receiver.
 func (n *Node) RuleOf(key string) router.Rule {
