@@ -38,8 +38,8 @@ deps: $(PLUGIN)/node_modules/.package-lock.json $(JS)/node_modules/.package-lock
 	touch $@
 
 # One package at a time: tests that drive a real server have both cores. Those that say
-# they may run beside others mostly wait. Then every message to every one of 19,000 clients, exactly once and in order, or to as many
-# as the descriptor limit allows.
+# they may run beside others mostly wait. Then every message to every one of 19,000
+# clients, exactly once and in order, or to as many as the descriptor limit allows.
 test: deps
 	$(GO) build ./...
 	cd $(PLUGIN) && npm test
