@@ -22,10 +22,16 @@ type counted struct {
 	pending bool   // in some Shard.counts
 }
 
+// counts tells whether subscribers of a kind of channel are told how many they are.
+// Applications opt in; presence channels have their member list instead.
+func (app *App) counts(kind pusher.Kind) bool {
+	return kind&pusher.Presence == 0 && app.conf.Load().SubscriptionCount
+}
+
 // countChangedLocked tells the subscribers how many they are, or makes a later tick
-// do so. Applications opt in; presence channels have their member list instead.
+// do so.
 func (s *Shard) countChangedLocked(ch *channel) {
-	if ch.kind&pusher.Presence != 0 || !ch.app.conf.Load().SubscriptionCount {
+	if !ch.app.counts(ch.kind) {
 		return
 	}
 	if s.r.broker != nil {

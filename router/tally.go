@@ -2,9 +2,10 @@ package router
 
 import (
 	"crypto/rand"
-	"maps"
 	"slices"
 	"sync"
+
+	"github.com/holdfast-edge/holdfast/frame/pusher"
 )
 
 // In a cluster the subscribers of a channel are told how many they are on all nodes. A
@@ -83,7 +84,7 @@ func (r *Router) countDue(now int64) {
 	for key, changed := range r.tally.take() {
 		app, channel, ok := r.splitKey(key)
 		switch {
-		case !ok || !app.conf.Load().SubscriptionCount:
+		case !ok || !app.counts(pusher.KindOf(channel)):
 		case r.countWaits(app, channel, now):
 			r.tally.mark(key, changed)
 		default:
@@ -174,7 +175,7 @@ func (r *Router) Gone(self bool) {
 		for i := range app.dir.shards {
 			dir := &app.dir.shards[i]
 			dir.mu.Lock()
-			for ch := range maps.Values(dir.channels) {
+			for _, ch := range dir.channels {
 				if self || ch.extra != nil && ch.extra.count.others > 0 {
 					r.tally.mark(logKey(app, ch.name), self)
 				}

@@ -57,6 +57,16 @@ func TestCountOfAllNodes(t *testing.T) {
 		t.Errorf("%v", due)
 	}
 
+	t.Log("a presence channel has its members, and no count")
+	in := e.dial(0)
+	in.joinedAs("presence-a", "1")
+	b.to.Gone(true)
+	e.tick(time.Second)
+	in.wantNothing()
+	in.drop()
+	p.wantRaw(countText("news", 2))
+	q.wantRaw(countText("news", 2))
+
 	t.Log("while the broker is away nobody is told, and afterwards the sum")
 	b.away = true
 	q.drop()
