@@ -172,7 +172,7 @@ func (l *Log) Append(events []Append) error {
 	}
 	switch {
 	case len(events) == 1:
-		l.shardOf(events[0].Key).enqueueOne(&events[0])
+		l.shardOf(events[0].Key).enqueue(events)
 	case len(l.shards) == 1:
 		l.shards[0].enqueue(events)
 	default:

@@ -74,14 +74,6 @@ func (s *shard) enqueueSome(events []Append, of []uint8, id uint8) {
 	s.kick()
 }
 
-// enqueueOne is enqueue for the commonest call.
-func (s *shard) enqueueOne(event *Append) {
-	s.queue.Lock()
-	s.queue.events = append(s.queue.events, *event)
-	s.queue.Unlock()
-	s.kick()
-}
-
 // do runs f on the sequencer and returns when it has; false when the log is closed.
 // f sees every sync that was over before the call.
 func (s *shard) do(f func()) bool {

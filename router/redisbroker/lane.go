@@ -79,11 +79,7 @@ func (l *lane) hurryLocked(f *follow) {
 func (l *lane) readLocked(f *follow, first ...*message) {
 	f.becomeLocked(stateReading)
 	f.unread, f.over, f.pending = true, false, append(f.pending[:0], first...)
-	if len(first) > 0 {
-		l.readSoonLocked(f)
-		return
-	}
-	l.read.push(f, !f.known || f.waiters != nil)
+	l.read.push(f, len(first) > 0 || !f.known || f.waiters != nil)
 	l.rouseReaders()
 }
 

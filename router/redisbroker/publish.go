@@ -163,8 +163,11 @@ func unpublished(err error) error {
 	if sure {
 		return unavailable(err)
 	}
-	return fmt.Errorf("%w: %w", router.ErrUnanswered, err)
+	return unanswered(err)
 }
+
+// unanswered is any failure behind which Redis may have published.
+func unanswered(err error) error { return fmt.Errorf("%w: %w", router.ErrUnanswered, err) }
 
 // published reads {duplicate, epoch, start, seq}.
 func published(row rueidis.RedisMessage) (router.LogResult, error) {
@@ -219,7 +222,7 @@ func (b *Broker) publishDurable(ctx context.Context, groups []*group) {
 func (g *group) fail(b *Broker, err error) {
 	for _, e := range g.events {
 		b.stats.failed.Add(1)
-		e.Item.Done(router.LogResult{Err: fmt.Errorf("%w: %w", router.ErrUnanswered, err)})
+		e.Item.Done(router.LogResult{Err: unanswered(err)})
 	}
 }
 

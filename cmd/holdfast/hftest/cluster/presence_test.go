@@ -55,7 +55,7 @@ func (h *hallway) open(user string, nodes ...*hftest.Edge) *tab {
 	b := &tab{h: h, user: user, nodes: nodes}
 	h.work.Go(func() {
 		for b.session() {
-			time.Sleep(20*time.Millisecond + rand.N(80*time.Millisecond))
+			time.Sleep(20*time.Millisecond + rand.N(80*time.Millisecond)) // as a client library backs off
 		}
 	})
 	return b
@@ -212,7 +212,7 @@ func (h *hallway) userOf(name string, seed uint64, end time.Time, nodes []*hftes
 		case len(open) > 0:
 			open[r.IntN(len(open))].cut()
 		}
-		time.Sleep(time.Duration(r.IntN(1500)) * time.Millisecond)
+		time.Sleep(time.Duration(r.IntN(1500)) * time.Millisecond) // a user is no program
 	}
 	return open
 }
@@ -267,6 +267,7 @@ func TestPresenceModel(t *testing.T) {
 		moves.Go(func() { open[u] = h.userOf(name, uint64(u), end, edges) })
 	}
 	faults := map[string]int{}
+	// The pace of the faults, and below how long each lasts; nothing is waited for.
 	for n := 0; time.Now().Before(end); n++ {
 		e := edges[1+rand.IntN(2)]
 		time.Sleep(rand.N(time.Second))
